@@ -1,0 +1,33 @@
+"""The memory: knows nothing of HTTP, prompts or chat models. These are its public names."""
+
+from memory_engine.engine import DEFAULT_SCOPE, MemoryEngine, PartStatus
+from memory_engine.errors import MemoryEngineError
+from memory_engine.models import (
+    Conversation,
+    Message,
+    NewMessage,
+    Page,
+    RecallHit,
+    RecallQuery,
+    Recollection,
+    Remembered,
+    Scope,
+    Stats,
+)
+
+__all__ = [
+    "DEFAULT_SCOPE",
+    "Conversation",
+    "MemoryEngine",
+    "MemoryEngineError",
+    "Message",
+    "NewMessage",
+    "Page",
+    "PartStatus",
+    "RecallHit",
+    "RecallQuery",
+    "Recollection",
+    "Remembered",
+    "Scope",
+    "Stats",
+]

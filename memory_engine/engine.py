@@ -1,0 +1,316 @@
+"""MemoryEngine: remember and recall, with the parts joined in one place."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from memory_engine import doctor
+from memory_engine.clock import SystemClock
+from memory_engine.embedding import DEFAULT_EMBEDDER, open_embedder
+from memory_engine.errors import ConversationNotFound, InvalidInput
+from memory_engine.indexing import Indexer, IndexingWorker
+from memory_engine.lexical.analysis import ANALYSER_VERSION
+from memory_engine.models import (
+    MAX_MESSAGES,
+    Conversation,
+    Message,
+    NewMessage,
+    Page,
+    RecallHit,
+    RecallQuery,
+    Recollection,
+    Remembered,
+    Scope,
+    ScopeKey,
+    Stats,
+    check_name,
+    parse_message,
+    to_micros,
+)
+from memory_engine.ports import Clock
+from memory_engine.recall.recaller import DEFAULT_THRESHOLD, Recaller
+from memory_engine.recall.resident import ResidentScopes
+from memory_engine.remembering import Rememberer
+from memory_engine.storage import embeddings, messages, migrations, outbox, scopes, store_settings, threads
+from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.directory import DataDirectory
+from memory_engine.vectors.chroma import ChromaIndex
+
+DEFAULT_SCOPE = Scope()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartStatus:
+    """How a part of the engine is."""
+
+    ok: bool
+    detail: str
+
+
+class MemoryEngine:
+    """A memory that keeps every word and finds it again. Safe to use from several threads.
+
+    Open it with `MemoryEngine.open`; use it as a context manager, or close it.
+    """
+
+    def __init__(
+        self, database: Database, residents: ResidentScopes, rememberer: Rememberer, recaller: Recaller,
+        worker: IndexingWorker, patient: doctor.Patient,
+    ) -> None:  # fmt: skip
+        self.database = database
+        self._residents = residents
+        self._rememberer = rememberer
+        self._recaller = recaller
+        self._worker = worker
+        self._patient = patient
+        self._directory: DataDirectory | None = None
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: str | Path = "./memory-data",
+        *,
+        database_url: str | None = None,
+        chroma_url: str | None = None,
+        embedder: str = DEFAULT_EMBEDDER,
+        clock: Clock | None = None,
+        index_threshold: int = DEFAULT_THRESHOLD,
+    ) -> "MemoryEngine":
+        """Open a store, made on first use, and migrate it.
+
+        Args:
+            data_dir: the folder of what is embedded; not touched when both URLs are given.
+            database_url: a SQLAlchemy URL; a SQLite file in the folder unless given.
+            chroma_url: a Chroma server; embedded in the folder unless given.
+            embedder: the name of the embedder.
+            clock: tells the time; the machine's clock unless given.
+            index_threshold: scopes of at least so many messages get a Chroma collection.
+
+        Raises:
+            StoreInUse: another process owns the folder.
+            StoreUnavailable: the folder or the database cannot be used.
+            SchemaMismatch: a later version of the program wrote the database.
+            EmbedderUnavailable: the embedder cannot be had.
+        """
+        directory = None if database_url and chroma_url else DataDirectory(Path(data_dir))
+        try:
+            if database_url is not None:
+                database = Database(database_url)
+            else:
+                assert directory is not None  # noqa: S101 - it is only None when there is a URL
+                database = Database.in_directory(directory.path)
+            migrations.upgrade(database)
+            engine = cls._joined(database, directory, chroma_url, embedder, clock or SystemClock(), index_threshold)
+        except BaseException:
+            if directory is not None:
+                directory.close()
+            raise
+        engine._directory = directory
+        engine._worker.start()
+        return engine
+
+    @classmethod
+    def _joined(
+        cls, database: Database, directory: DataDirectory | None, chroma_url: str | None, embedder: str,
+        clock: Clock, threshold: int,
+    ) -> "MemoryEngine":  # fmt: skip  # noqa: PLR0913
+        chosen = open_embedder(embedder)
+        with database.write() as db:
+            store_id = store_settings.set_once(db, "store_id", secrets.token_hex(4))
+            term_key = bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16)))
+            store_settings.set_once(db, "analyser", str(ANALYSER_VERSION))
+            space_id = embeddings.ensure_space(db, chosen.space)
+        if chroma_url is not None:
+            index = ChromaIndex.server(chroma_url, store_id=store_id, space_id=space_id)
+        else:
+            assert directory is not None  # noqa: S101
+            index = ChromaIndex.embedded(directory.chroma, store_id=store_id, space_id=space_id)
+        dimension = chosen.space.dimension
+        residents = ResidentScopes(database, space_id=space_id, dimension=dimension)
+        recaller = Recaller(database, residents, chosen, term_key=term_key, space_id=space_id)
+        recaller.use_index(index, threshold)
+        rememberer = Rememberer(database, chosen, clock, term_key=term_key, space_id=space_id)
+        indexer = Indexer(database, index, space_id=space_id, dimension=dimension, threshold=threshold)
+        patient = doctor.Patient(
+            database=database, index=index, indexer=indexer, rememberer=rememberer, residents=residents,
+            space_id=space_id, dimension=dimension, threshold=threshold,
+        )  # fmt: skip
+        return cls(database, residents, rememberer, recaller, IndexingWorker(indexer), patient)
+
+    def close(self) -> None:
+        """Finish the background step at hand, close the database, and let go of the folder."""
+        self._worker.stop()
+        self.database.close()
+        if self._directory is not None:
+            self._directory.close()
+
+    def __enter__(self) -> "MemoryEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def remember(
+        self,
+        conversation_id: str,
+        messages: Sequence[Mapping[str, Any] | NewMessage],
+        *,
+        scope: Scope = DEFAULT_SCOPE,
+        agent: str | None = None,
+    ) -> Remembered:
+        """Keep messages, in the order given. When it returns they are durable and can be recalled.
+
+        Args:
+            conversation_id: the application's name for the conversation, opened on first use.
+            messages: 1 to 1,000 messages in OpenAI's shape, or `NewMessage`s.
+            scope: whose memory it is.
+            agent: the agent that speaks in them.
+
+        Raises:
+            InvalidInput: a value is wrong, or an id is taken; nothing was written.
+            ConversationNotFound: the conversation belongs to another user of the namespace.
+            StoreError: the store does not answer; nothing was written.
+        """
+        check_name(conversation_id, "conversation_id")
+        if agent is not None:
+            check_name(agent, "agent")
+        if not 1 <= len(messages) <= MAX_MESSAGES:
+            raise InvalidInput(f"A call takes 1 to {MAX_MESSAGES:,} messages.", param="messages")
+        new = [
+            message if isinstance(message, NewMessage) else parse_message(message, f"messages[{number}]")
+            for number, message in enumerate(messages)
+        ]
+        remembered = self._rememberer.remember(scope, conversation_id, new, agent)
+        self._worker.notify()
+        return remembered
+
+    def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:
+        """The messages that speak to the query, best first; empty when nothing does.
+
+        Args:
+            query: a question or some words, in any language.
+            k: how many at most.
+            scope: whose memory it is.
+            filters: further fields of `RecallQuery`, such as `conversation_id`, `after`, `as_of`, `roles`.
+
+        Raises:
+            InvalidInput: a value is wrong.
+            ConversationNotFound: a filter names a conversation that is not there.
+            StoreError: the store does not answer.
+        """
+        return list(self.search(RecallQuery(text=query, k=k, **filters), scope=scope).hits)
+
+    def search(self, query: RecallQuery, *, scope: Scope = DEFAULT_SCOPE) -> Recollection:
+        """As `recall`, with how many messages were left at each stage."""
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+        if key is None:
+            if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
+                raise ConversationNotFound(f"There is no conversation {named!r}.", param="conversation_id")
+            return Recollection(hits=(), funnel={"messages": 0, "passed_filters": 0, "above_floor": 0, "returned": 0})
+        return self._recaller.recall(key, query)
+
+    def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
+        """One conversation.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+        """
+        with self.database.read() as db:
+            return threads.get_conversation(db, self._key(db, scope, conversation_id), conversation_id)
+
+    def conversations(
+        self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None
+    ) -> tuple[list[Conversation], bool]:
+        """A page of conversations in the order in which they were opened, and whether more follow.
+
+        Args:
+            page: which part of the list.
+            scope: whose memory it is.
+            q: only those with this in their id, or with a message that has all its words.
+            agent: only those in which this agent spoke last.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            if key is None:
+                if page.after is not None:
+                    raise ConversationNotFound(f"There is no conversation {page.after!r}.", param="after")
+                return [], False
+        found = self._recaller.conversations_with(key, q) if q is not None else []
+        wanted = threads.ConversationFilter(agent=agent, name_part=q, besides=found)
+        with self.database.read() as db:
+            return threads.list_conversations(db, key, page, wanted)
+
+    def messages(
+        self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE
+    ) -> tuple[list[Message], bool]:
+        """A page of a conversation's messages by their order, and whether more follow.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+            MessageNotFound: `page.after` is not in the conversation.
+        """
+        with self.database.read() as db:
+            thread = threads.find_thread(db, self._key(db, scope, conversation_id), conversation_id)
+            if thread is None:
+                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+            return messages.list_messages(db, thread, page)
+
+    def newest(
+        self, conversation_id: str, limit: int, *, scope: Scope = DEFAULT_SCOPE, until: datetime | None = None,
+        before_seq: int | None = None,
+    ) -> list[Message]:  # fmt: skip
+        """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
+
+        Args:
+            conversation_id: the conversation.
+            limit: how many at most.
+            scope: whose memory it is.
+            until: only what was said up to then.
+            before_seq: only what stands before this place.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            thread = None if key is None else threads.find_thread(db, key, conversation_id)
+            if thread is None:
+                return []
+            last = None if until is None else to_micros(until)
+            return messages.newest(db, thread, limit, until=last, before_seq=before_seq)
+
+    def stats(self, namespace: str = "default") -> Stats:
+        """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""
+        with self.database.read() as db:
+            namespace_id = scopes.find_namespace(db, namespace)
+            counts = messages.count_rows(db, namespace_id if namespace_id is not None else -1)
+        return Stats(**counts, summaries=0, links=0, patterns=0)
+
+    def parts(self) -> dict[str, PartStatus]:
+        """How the engine's parts are: database, vectors, embedder, outbox."""
+        with self.database.read() as db:
+            waiting, _ = outbox.lag(db)
+        dialect = "SQLite" if self.database.is_sqlite else "PostgreSQL"
+        problem = self._worker.problem
+        vectors = f"exact below {self._patient.threshold:,} messages in a scope, Chroma from there on"
+        return {
+            "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
+            "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
+            "embedder": PartStatus(ok=True, detail=self._rememberer.space.name),
+            "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
+        }
+
+    def examine(self, *, repair: bool = False, progress: doctor.Progress = doctor.no_progress) -> list[doctor.Finding]:
+        """Check that what is derived matches the messages, and mend it where asked.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        return doctor.examine(self._patient, repair=repair, progress=progress)
+
+    def _key(self, db: Transaction, scope: Scope, conversation_id: str) -> ScopeKey:
+        key = scopes.find_scope(db, scope)
+        if key is None:
+            raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+        return key

@@ -1,0 +1,112 @@
+"""The one error tree of the memory engine; vendors' exceptions are translated into it at the door.
+
+MemoryEngineError
+  InvalidInput            the caller's value is wrong; nothing was changed
+    TextTooLarge          a text is over the size that is kept
+    IdConflict            an id is already taken by another content
+  NotFound                no such thing in this scope (or it belongs to another: there is no difference)
+    ConversationNotFound
+    MessageNotFound
+  StoreError              the store cannot do what was asked
+    StoreInUse            another process owns the data directory
+    StoreUnavailable      the database does not answer, is locked, read-only or full
+    StoreConflict         another writer was faster; the same call may be made again
+    SchemaMismatch        the database is of another version than the program
+  EmbedderUnavailable     the embedder cannot be had
+  IndexUnavailable        the vector index does not answer; SQL still has everything
+"""
+
+from typing import ClassVar
+
+
+class MemoryEngineError(Exception):
+    """Something went wrong in the memory engine."""
+
+    code: ClassVar[str] = "memory_error"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        super().__init__(message or self.__doc__)
+        self.param = param
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return str(self)
+
+
+class InvalidInput(MemoryEngineError):  # noqa: N818 - the tree's names are nouns
+    """A value that was given cannot be accepted."""
+
+    code = "invalid_value"
+
+
+class TextTooLarge(InvalidInput):
+    """A text is larger than what is kept."""
+
+    code = "text_too_large"
+
+
+class IdConflict(InvalidInput):
+    """The id is already taken by a message with other content."""
+
+    code = "id_conflict"
+
+
+class NotFound(MemoryEngineError):  # noqa: N818
+    """There is no such thing here."""
+
+    code = "not_found"
+
+
+class ConversationNotFound(NotFound):
+    """There is no such conversation."""
+
+    code = "conversation_not_found"
+
+
+class MessageNotFound(NotFound):
+    """There is no such message."""
+
+    code = "message_not_found"
+
+
+class StoreError(MemoryEngineError):
+    """The store cannot do what was asked of it."""
+
+    code = "store_error"
+
+
+class StoreInUse(StoreError):
+    """Another process owns this data directory."""
+
+    code = "store_in_use"
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer."""
+
+    code = "store_unavailable"
+
+
+class StoreConflict(StoreError):
+    """Another writer was faster; make the call again."""
+
+    code = "store_conflict"
+
+
+class SchemaMismatch(StoreError):
+    """The database was written by another version of the program."""
+
+    code = "schema_mismatch"
+
+
+class EmbedderUnavailable(MemoryEngineError):
+    """The embedder that was chosen cannot be used."""
+
+    code = "embedder_unavailable"
+
+
+class IndexUnavailable(MemoryEngineError):
+    """The vector index does not answer."""
+
+    code = "index_unavailable"

@@ -1,0 +1,104 @@
+"""From the outbox to the vector index: one background thread whose every step can be done again."""
+
+import threading
+from collections.abc import Callable
+
+from memory_engine.errors import MemoryEngineError
+from memory_engine.models import ScopeKey
+from memory_engine.ports import VectorIndex
+from memory_engine.storage import embeddings, outbox
+from memory_engine.storage.database import Database
+
+_BATCH = 2_000
+_RETRY_SECONDS = 5.0
+
+
+class Indexer:
+    """Brings committed vectors to the index of scopes that are large enough to have one."""
+
+    def __init__(
+        self, database: Database, index: VectorIndex, *, space_id: int, dimension: int, threshold: int
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._space_id = space_id
+        self._dimension = dimension
+        self._threshold = threshold
+
+    def drain(self) -> int:
+        """Work through the outbox as it stands and return how many rows were done.
+
+        Raises:
+            MemoryEngineError: the store or the index does not answer; the rows stay.
+        """
+        done = 0
+        while True:
+            with self._database.read() as db:
+                pending = outbox.oldest(db, 500)
+            if not pending:
+                return done
+            newest = {row.key: max(r.last_seq for r in pending if r.key == row.key) for row in pending}
+            for key, last in newest.items():
+                self.catch_up(key)
+                with self._database.write() as db:
+                    outbox.delete_until(db, key, last)
+            done += len(pending)
+
+    def catch_up(self, key: ScopeKey, progress: Callable[[int], None] | None = None) -> None:
+        """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it."""
+        with self._database.read() as db:
+            if embeddings.count_vectors(db, key, self._space_id) < self._threshold:
+                return
+        while True:
+            after = self._index.watermark(key)
+            with self._database.read() as db:
+                seqs, rows = embeddings.vectors_after(db, key, self._space_id, after, _BATCH)
+                if len(seqs) == _BATCH and seqs[0] != seqs[-1]:
+                    # The last message's chunks may go on in the next batch: leave it whole for then.
+                    keep = int((seqs < seqs[-1]).sum())
+                    seqs, rows = seqs[:keep], rows[:keep]
+            if not len(seqs):
+                return
+            vectors = embeddings.unpack(rows, self._dimension)
+            self._index.add(key, seqs.tolist(), vectors, watermark=int(seqs[-1]))
+            if progress is not None:
+                progress(len(seqs))
+
+
+class IndexingWorker:
+    """The thread that drains the outbox whenever it is told that something was committed."""
+
+    def __init__(self, indexer: Indexer) -> None:
+        self._indexer = indexer
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+        #: What went wrong last, or None when the last round went well.
+        self.problem: str | None = None
+
+    def start(self) -> None:
+        """Begin, with whatever an earlier process left."""
+        self._wake.set()
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Something was committed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the step at hand and end."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(timeout=None if self.problem is None else _RETRY_SECONDS)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._indexer.drain()
+                self.problem = None
+            except MemoryEngineError as exc:
+                self.problem = exc.message

@@ -1,0 +1,401 @@
+"""The frozen values that the memory engine speaks in, and the one validator of text."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from memory_engine.errors import InvalidInput, TextTooLarge
+
+Role = Literal["user", "assistant", "system", "tool"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+#: Bytes of UTF-8 that one message's text may take.
+MAX_TEXT_BYTES = 1024 * 1024
+#: Messages in one call of remember.
+MAX_MESSAGES = 1000
+#: Hits that one recall may ask for.
+MAX_HITS = 1000
+#: Characters of a namespace, a user, a conversation's or message's id, a name.
+MAX_NAME_LENGTH = 256
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class ScopeKey(NamedTuple):
+    """The two integers that stand first in every key of a scope's rows."""
+
+    namespace_id: int
+    scope_id: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """Whose memory it is: a person within an application. Nothing crosses it."""
+
+    #: The application.
+    namespace: str = "default"
+    #: The person; None is the namespace's one default user.
+    user: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.namespace, "namespace")
+        if self.user is not None:
+            check_name(self.user, "user")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewMessage:
+    """A message that is to be remembered, already validated."""
+
+    role: Role
+    #: What is stored, indexed and shown; the text parts joined when parts were given.
+    text: str
+    #: OpenAI content parts as they were given, or None when the content was a plain string.
+    parts: tuple[Mapping[str, Any], ...] | None = None
+    name: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] | None = None
+    tool_call_id: str | None = None
+    #: When it was said; None means now.
+    created_at: datetime | None = None
+    #: The client's own id, which makes remembering idempotent.
+    message_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: False keeps a message in the history but out of recall (what only repeats recalled text).
+    recallable: bool = True
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether recall can find it."""
+        return self.recallable and bool(self.text.strip())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A message as it is kept."""
+
+    message_id: str
+    conversation_id: str
+    thread_id: str
+    #: Its place in the order of the scope.
+    seq: int
+    role: Role
+    text: str
+    parts: tuple[Mapping[str, Any], ...] | None
+    name: str | None
+    agent: str | None
+    tool_calls: tuple[Mapping[str, Any], ...] | None
+    tool_call_id: str | None
+    #: When it was said.
+    created_at: datetime
+    #: When it was stored.
+    recorded_at: datetime
+    metadata: Mapping[str, Any]
+    recallable: bool
+
+    @property
+    def content(self) -> str | list[Mapping[str, Any]]:
+        """The content in OpenAI's shape: the parts where there were parts, else the text."""
+        return list(self.parts) if self.parts is not None else self.text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversation:
+    """What the application calls a conversation, and our record of it, the thread."""
+
+    conversation_id: str
+    thread_id: str
+    agent: str | None
+    created_at: datetime
+    messages: int
+    last_message_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remembered:
+    """The receipt of a remember call; durable and recallable when it is returned."""
+
+    conversation_id: str
+    thread_id: str
+    #: One id for each message given, in the order given.
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecallQuery:
+    """What is asked of the memory, and within which limits."""
+
+    text: str
+    k: int = 10
+    conversation_id: str | None = None
+    exclude_conversation_ids: tuple[str, ...] = ()
+    #: Only what was said at or after this time.
+    after: datetime | None = None
+    #: Only what was said before this time.
+    before: datetime | None = None
+    #: The state of the memory at that time, with that time as "now".
+    as_of: datetime | None = None
+    roles: tuple[Role, ...] = ()
+    agent: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Hits under this score are left out, besides those under the absolute floor.
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.text, "query")
+        if not self.text.strip():
+            raise InvalidInput("The query is empty.", param="query")
+        if not 1 <= self.k <= MAX_HITS:
+            raise InvalidInput(f"k must lie between 1 and {MAX_HITS}.", param="k")
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a part of the scope is asked, rather than all of it."""
+        return bool(
+            self.conversation_id
+            or self.exclude_conversation_ids
+            or self.after
+            or self.before
+            or self.as_of
+            or self.roles
+            or self.agent
+            or self.metadata
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecallHit:
+    """Something recalled, with its score and why it was found."""
+
+    message_id: str
+    conversation_id: str
+    thread_id: str
+    seq: int
+    role: Role
+    name: str | None
+    text: str
+    created_at: datetime
+    #: 0..1, comparable across queries and scopes.
+    score: float
+    #: The parts of the score and the words that matched.
+    why: Mapping[str, Any]
+    stratum: str = "messages"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recollection:
+    """The answer to a recall query: hits, best first, and how many were left at each stage."""
+
+    hits: tuple[RecallHit, ...]
+    funnel: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """How much a namespace holds, by stratum."""
+
+    conversations: int
+    messages: int
+    embeddings: int
+    summaries: int
+    links: int
+    patterns: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """What makes vectors comparable: vectors of two spaces are never mixed."""
+
+    model: str
+    dimension: int
+    normalisation: str = "l2"
+
+    @property
+    def name(self) -> str:
+        """The space's unique name."""
+        return f"{self.model}/{self.dimension}/{self.normalisation}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One page of a list: at most `limit` rows after the row with the id `after`."""
+
+    limit: int = 20
+    after: str | None = None
+    ascending: bool = False
+
+
+def check_text(text: str, param: str) -> str:
+    """Return the text if it can be kept on every database.
+
+    Raises:
+        InvalidInput: it holds a NUL or a lone surrogate.
+        TextTooLarge: it is over MAX_TEXT_BYTES of UTF-8.
+    """
+    if found := _FORBIDDEN.search(text):
+        what = "a NUL character" if found.group() == "\x00" else "a lone surrogate"
+        raise InvalidInput(f"The text holds {what} at position {found.start()}.", param=param)
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+        raise TextTooLarge(f"The text is over {MAX_TEXT_BYTES:,} bytes of UTF-8.", param=param)
+    return text
+
+
+def check_name(name: str, param: str) -> str:
+    """Return the id or name if it is 1 to 256 characters without control characters.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not name.strip() or len(name) > MAX_NAME_LENGTH:
+        raise InvalidInput(f"It must have 1 to {MAX_NAME_LENGTH} characters.", param=param)
+    if _CONTROL.search(name):
+        raise InvalidInput("It holds a control character or a lone surrogate.", param=param)
+    return name
+
+
+def check_values(value: object, param: str, depth: int = 0) -> None:
+    """Check every text inside a JSON value, its keys too.
+
+    Raises:
+        InvalidInput: a text cannot be kept, a number is not finite, or it is nested over 32 levels.
+    """
+    if depth > 32:
+        raise InvalidInput("It is nested too deeply.", param=param)
+    if isinstance(value, str):
+        check_text(value, param)
+    elif isinstance(value, float) and value - value != 0:
+        raise InvalidInput("It holds a number that is not finite.", param=param)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_text(str(key), param)
+            check_values(inner, param, depth + 1)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            check_values(inner, param, depth + 1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since the Unix epoch, the form in which times are stored."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC time of microseconds since the Unix epoch."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def parse_time(value: object, param: str) -> datetime:
+    """Read an ISO 8601 text (UTC where it names no zone) or Unix seconds as a UTC time.
+
+    Raises:
+        InvalidInput: it is neither, or lies outside the years 1 to 9999.
+    """
+    try:
+        if isinstance(value, datetime):
+            moment = value
+        elif isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            moment = _EPOCH + timedelta(microseconds=round(value * 1_000_000))
+        else:
+            raise InvalidInput("A time is an ISO 8601 text or Unix seconds.", param=param)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        text = "A time is an ISO 8601 text or Unix seconds, within the years 1 to 9999."
+        raise InvalidInput(text, param=param) from exc
+
+
+_KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "created_at", "id", "metadata"}
+
+
+def parse_message(raw: Mapping[str, Any], param: str = "message") -> NewMessage:
+    """Read a message in OpenAI's shape, as clients give it.
+
+    Args:
+        raw: role, content (text or content parts), name, tool_calls, tool_call_id, created_at, id, metadata.
+        param: what the message is called in an error.
+
+    Raises:
+        InvalidInput: a field is unknown, missing or wrong; the error names it.
+        TextTooLarge: the text is over MAX_TEXT_BYTES.
+    """
+    if unknown := sorted(set(raw) - _KNOWN):
+        raise InvalidInput(f"Unknown field {unknown[0]!r}.", param=f"{param}.{unknown[0]}")
+    role = raw.get("role")
+    if role not in ROLES:
+        raise InvalidInput(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
+    text, parts = _parse_content(raw.get("content"), f"{param}.content")
+    tool_calls = _parse_tool_calls(role, raw.get("tool_calls"), f"{param}.tool_calls")
+    if not text.strip() and not parts and not tool_calls and role != "tool":
+        raise InvalidInput("The content is empty.", param=f"{param}.content")
+    metadata = raw.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidInput("metadata must be an object.", param=f"{param}.metadata")
+    check_values(metadata, f"{param}.metadata")
+    created_at = raw.get("created_at")
+    return NewMessage(
+        role=role,
+        text=text,
+        parts=parts,
+        name=_optional_name(raw.get("name"), f"{param}.name"),
+        tool_calls=tool_calls,
+        tool_call_id=_parse_tool_call_id(role, raw.get("tool_call_id"), f"{param}.tool_call_id"),
+        created_at=None if created_at is None else parse_time(created_at, f"{param}.created_at"),
+        message_id=_optional_name(raw.get("id"), f"{param}.id"),
+        metadata=metadata,
+    )
+
+
+def _parse_content(content: object, param: str) -> tuple[str, tuple[Mapping[str, Any], ...] | None]:
+    if content is None:
+        return "", None
+    if isinstance(content, str):
+        return check_text(content, param), None
+    if not isinstance(content, Sequence) or not all(isinstance(part, Mapping) for part in content):
+        raise InvalidInput("The content must be a text or a list of content parts.", param=param)
+    parts = cast(Sequence[Mapping[str, Any]], content)
+    texts = []
+    for number, part in enumerate(parts):
+        where = f"{param}[{number}]"
+        if not isinstance(part.get("type"), str):
+            raise InvalidInput("A content part needs a type.", param=where)
+        check_values(part, where)
+        if part["type"] in ("text", "input_text", "output_text"):
+            if not isinstance(part.get("text"), str):
+                raise InvalidInput("A text part needs its text.", param=where)
+            texts.append(part["text"])
+    return check_text("\n".join(texts), param), tuple(parts) or None
+
+
+def _parse_tool_calls(role: Role, calls: object, param: str) -> tuple[Mapping[str, Any], ...] | None:
+    if calls is None or calls == []:
+        return None
+    if role != "assistant":
+        raise InvalidInput("Only an assistant's message has tool_calls.", param=param)
+    if not isinstance(calls, Sequence) or isinstance(calls, str):
+        raise InvalidInput("tool_calls must be a list.", param=param)
+    for number, call in enumerate(calls):
+        if not isinstance(call, Mapping) or not isinstance(call.get("id"), str):
+            raise InvalidInput("A tool call is an object with an id.", param=f"{param}[{number}]")
+        check_values(call, f"{param}[{number}]")
+    return tuple(calls)
+
+
+def _parse_tool_call_id(role: Role, value: object, param: str) -> str | None:
+    if role == "tool" and value is None:
+        raise InvalidInput("A tool's message needs the tool_call_id that it answers.", param=param)
+    if role != "tool" and value is not None:
+        raise InvalidInput("Only a tool's message has a tool_call_id.", param=param)
+    return _optional_name(value, param)
+
+
+def _optional_name(value: object, param: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput("It must be a text.", param=param)
+    return check_name(value, param)

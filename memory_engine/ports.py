@@ -1,0 +1,92 @@
+"""What the engine needs of the outside, as Protocols; each has a second implementation."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory_engine.models import ScopeKey, Space
+
+Vectors = NDArray[np.float32]
+
+
+class Clock(Protocol):
+    """Tells the time, so that tests and imports can have their own."""
+
+    def now(self) -> datetime:
+        """The present moment, in UTC."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of a text; budgets are judged by it."""
+
+    @property
+    def name(self) -> str:
+        """What counts, as manifests name it."""
+        ...
+
+    def count(self, text: str) -> int:
+        """How many tokens the text takes, the margin included."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one space."""
+
+    @property
+    def space(self) -> Space:
+        """The space of its vectors."""
+        ...
+
+    def chunks(self, text: str) -> list[str]:
+        """The text cut into pieces that are embedded one by one; a short text is one piece."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts.
+
+        Returns:
+            Shape (len(texts), space.dimension), rows of length 1; a text without any token gives zeros.
+
+        Raises:
+            EmbedderUnavailable: the embedder does not answer.
+        """
+        ...
+
+
+class VectorIndex(Protocol):
+    """Finds the nearest vectors of a scope. Derived: it can always be rebuilt from SQL.
+
+    It tells by `watermark` how far it has followed the store; what is newer is scored from SQL.
+    """
+
+    def watermark(self, scope: ScopeKey) -> int:
+        """The `seq` up to which the scope's vectors are in the index; 0 when it holds none."""
+        ...
+
+    def add(self, scope: ScopeKey, seqs: Sequence[int], vectors: Vectors, watermark: int) -> None:
+        """Add vectors (shape (len(seqs), dimension), one row a chunk) and move the watermark up to it.
+
+        Adding the same seq again replaces what was there, so that a repeated batch does no harm.
+
+        Raises:
+            IndexUnavailable: the index does not answer.
+        """
+        ...
+
+    def nearest(self, scope: ScopeKey, vector: Vectors, limit: int) -> list[int]:
+        """The seqs of the vectors with the highest cosine to `vector` (shape (dimension,)), best first.
+
+        A message with several chunks stands once. At most `limit` vectors are looked at.
+
+        Raises:
+            IndexUnavailable: the index does not answer.
+        """
+        ...
+
+    def drop(self, scope: ScopeKey) -> None:
+        """Forget the scope; its watermark is 0 again."""
+        ...

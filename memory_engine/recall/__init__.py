@@ -1,0 +1,1 @@
+"""Recall: a question comes up once - candidates, fusion, spreading, ranking, explanation."""

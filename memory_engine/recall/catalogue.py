@@ -1,0 +1,128 @@
+"""What recall knows of a scope's messages without reading them: who, when, where, how long, and what is next to what.
+
+Columns of one row a message, in the order of seq. A session is a span of activity in a conversation; an idle gap
+ends it, and neighbours are neighbours within a session.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+#: Idle microseconds that end a session: six hours.
+SESSION_GAP = 6 * 3600 * 1_000_000
+
+_COLUMNS = ("seq", "conversation", "role", "name", "agent", "created_at", "words", "previous", "session")
+
+
+@dataclass(kw_only=True, slots=True)
+class _Labels:
+    """Numbers for texts, given in the order in which they are first met."""
+
+    numbers: dict[str | None, int] = field(default_factory=dict)
+    texts: list[str | None] = field(default_factory=list)
+
+    def number(self, text: str | None) -> int:
+        if text not in self.numbers:
+            self.numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self.numbers[text]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueView:
+    """The catalogue at one moment; later appends do not touch it."""
+
+    #: Place in the order of the scope.
+    seq: Ints
+    conversation: Ints
+    role: Ints
+    name: Ints
+    agent: Ints
+    #: Microseconds.
+    created_at: Ints
+    words: Ints
+    #: Position of the message before it in its session, or -1.
+    previous: Ints
+    session: Ints
+    #: For each column of texts, the numbers that stand for them; shared, and only ever added to.
+    labels: dict[str, dict[str | None, int]]
+    #: Conversation ids by number; shared likewise.
+    conversations: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    def number(self, column: str, text: str) -> int:
+        """The number that stands for the text in that column, or -1 when it never occurs."""
+        return self.labels[column].get(text, -1)
+
+    def positions(self, seqs: Ints) -> Ints:
+        """Where messages with these seqs stand; those that are not in the catalogue are left out."""
+        at = np.searchsorted(self.seq, seqs)
+        at = at[at < len(self.seq)]
+        return at[np.isin(self.seq[at], seqs)]
+
+
+class Catalogue:
+    """The growing columns; one writer at a time, readers take a view."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._buffers = {column: np.zeros(64, np.int64) for column in _COLUMNS}
+        self._labels = {column: _Labels() for column in ("conversation", "role", "name", "agent")}
+        self._newest: dict[int, int] = {}  # position of the newest message of each conversation
+        self._sessions = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its columns."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
+
+    def append(self, rows: Sequence[Any]) -> None:
+        """Append messages, in order of seq.
+
+        Args:
+            rows: each with seq, conversation_id, role, name, agent, created_at (microseconds) and words.
+        """
+        self._make_room(self._rows + len(rows))
+        for row in rows:
+            at = self._rows
+            values = {
+                "seq": row.seq,
+                "conversation": self._labels["conversation"].number(row.conversation_id),
+                "role": self._labels["role"].number(row.role),
+                "name": self._labels["name"].number(None if row.name is None else row.name.lower()),
+                "agent": self._labels["agent"].number(row.agent),
+                "created_at": row.created_at,
+                "words": row.words,
+            }
+            values |= self._session(values["conversation"], row.created_at)
+            for column, value in values.items():
+                self._buffers[column][at] = value
+            self._newest[values["conversation"]] = at
+            self._rows = at + 1
+
+    def view(self) -> CatalogueView:
+        """The catalogue as it is now."""
+        columns = {column: buffer[: self._rows] for column, buffer in self._buffers.items()}
+        labels = {column: label.numbers for column, label in self._labels.items()}
+        return CatalogueView(**columns, labels=labels, conversations=self._labels["conversation"].texts)
+
+    def _session(self, conversation: int, created_at: int) -> dict[str, int]:
+        previous = self._newest.get(conversation, -1)
+        if previous >= 0 and abs(created_at - int(self._buffers["created_at"][previous])) <= SESSION_GAP:
+            return {"previous": previous, "session": int(self._buffers["session"][previous])}
+        self._sessions += 1
+        return {"previous": -1, "session": self._sessions - 1}
+
+    def _make_room(self, rows: int) -> None:
+        for column, buffer in self._buffers.items():
+            if rows > len(buffer):
+                grown = np.zeros(max(rows, 2 * len(buffer)), np.int64)
+                grown[: self._rows] = buffer[: self._rows]
+                self._buffers[column] = grown

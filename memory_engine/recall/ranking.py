@@ -1,0 +1,132 @@
+"""How much each message has to do with a question: pure functions over one score a message.
+
+Nothing is normalised by query, so a score means the same everywhere and orders as it is shown:
+relevance = share of the query's words + dense weight * cosine, then what neighbours lend, what the session's best
+adds, and what a named speaker adds. Constants were chosen on LoCoMo and LongMemEval together (docs/recall.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory_engine.recall.catalogue import CatalogueView
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: What a message's neighbour at distance 1 and 2 in its session gets of its relevance.
+_LENT = (0.4, 0.2)
+#: A lender of so many words lends half: short turns need their context, long ones carry it.
+_LENDER_WORDS = 60.0
+#: A receiver of so many words takes half.
+_RECEIVER_WORDS = 110.0
+_SESSION_SHARE = 0.2
+_SPEAKER_BONUS = 0.12
+#: The weight of the cosine against the words' share, by the mean number of words of a message.
+_MEAN_WORDS = (35.0, 190.0, 300.0)
+_DENSE_WEIGHTS = (0.4, 2.0, 3.0)
+#: The relevance that counts as a score of one half, and how fast scores rise around it.
+_MIDDLE, _STEEPNESS = 0.6, 4.0
+#: Under this relevance a message has nothing to do with the question.
+FLOOR = 0.12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What is known of every message for one question; shape (messages,) each."""
+
+    #: Share of the query's words, 0..1.
+    lexical: Floats
+    #: Centred cosine, -1..1; 0 where it was not looked at.
+    cosine: Floats
+    #: Which messages may be recalled at all.
+    allowed: Mask
+    #: Which messages a person named in the question said.
+    spoken: Mask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """The relevance of every message, and the parts that it adds up from."""
+
+    relevance: Floats
+    parts: Mapping[str, Floats]
+
+    def best(self, k: int, at_least: float) -> NDArray[np.int64]:
+        """Positions of the k most relevant messages of at least that relevance, best first, older first."""
+        found = np.flatnonzero(self.relevance >= at_least)
+        return found[np.argsort(-self.relevance[found], kind="stable")][:k]
+
+
+def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
+    """Add up the relevance of every message; those that are not allowed get minus infinity."""
+    weight = dense_weight(float(catalogue.words.mean())) if len(catalogue) else 0.0
+    lexical = np.where(evidence.allowed, evidence.lexical, 0.0)
+    vector = np.where(evidence.allowed, weight * np.maximum(evidence.cosine, 0.0), 0.0)
+    own = lexical + vector
+    neighbours = borrowed(catalogue, own)
+    session = _SESSION_SHARE * session_best(catalogue.session, own + neighbours)
+    spoken = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
+    total = own + neighbours + session + spoken
+    parts = {
+        "lexical": lexical, "vector": vector, "neighbours": neighbours, "session": session, "speaker": spoken
+    }  # fmt: skip
+    return Ranking(relevance=np.where(evidence.allowed, total, -np.inf), parts=parts)
+
+
+def dense_weight(mean_words: float) -> float:
+    """How much a cosine counts against the words' share: more where messages are longer."""
+    return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_WEIGHTS))
+
+
+def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:
+    """What each message gets from its neighbours in the session, gated by the lengths of both."""
+    lend = relevance / (1 + (catalogue.words / _LENDER_WORDS) ** 2)
+    take = 1 / (1 + (catalogue.words / _RECEIVER_WORDS) ** 2)
+    total = np.zeros(len(relevance))
+    before = catalogue.previous
+    for share in _LENT:
+        here = np.flatnonzero(before >= 0)
+        there = before[here]  # each message stands before at most one other, so plain indexing adds up
+        total[here] += share * lend[there] * take[here]
+        total[there] += share * lend[here] * take[there]
+        before = np.where(before >= 0, catalogue.previous[before], -1)
+    return total
+
+
+def session_best(session: NDArray[np.int64], relevance: Floats) -> Floats:
+    """The highest relevance in each message's session."""
+    best = np.zeros(int(session.max()) + 1 if len(session) else 0)
+    np.maximum.at(best, session, relevance)
+    return best[session]
+
+
+def score(relevance: Floats) -> Floats:
+    """The score in 0..1 that clients see: a fixed logistic of the relevance."""
+    shown: Floats = 1 / (1 + np.exp(-_STEEPNESS * (relevance - _MIDDLE)))
+    return shown
+
+
+def relevance_of(shown: float) -> float:
+    """The relevance that is shown as this score; the inverse of `score`."""
+    inside = min(max(shown, 1e-9), 1 - 1e-9)
+    return _MIDDLE + float(np.log(inside / (1 - inside))) / _STEEPNESS
+
+
+def centred_cosines(vectors: NDArray[np.float32], query: NDArray[np.float32], centre: NDArray[np.float32]) -> Floats:
+    """Cosines after the centre is taken from both sides; a zero vector has 0.
+
+    Static vectors share a large common part; without it unrelated texts look alike (Mu and Viswanath 2018).
+
+    Args:
+        vectors: shape (n, dimension), rows of length 1 or 0.
+        query: shape (dimension,).
+        centre: shape (dimension,).
+    """
+    moved = query - centre
+    products = vectors @ np.stack([moved, centre], axis=1)
+    lengths = np.sqrt(np.maximum(1 - 2 * products[:, 1] + centre @ centre, 1e-9)) * np.linalg.norm(moved)
+    cosines = (products[:, 0] - centre @ moved) / np.maximum(lengths, 1e-9)
+    return np.where(vectors.any(axis=1), cosines, 0.0).astype(np.float64)

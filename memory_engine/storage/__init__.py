@@ -1,0 +1,1 @@
+"""The memory's SQL, the only truth: everything else is derived from it."""

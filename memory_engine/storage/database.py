@@ -1,0 +1,121 @@
+"""The two databases' engines: pragmas, the writers' lock, and the door at which their errors stop."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from memory_engine.errors import StoreConflict, StoreError, StoreUnavailable
+
+#: An open transaction, as the functions of this folder take it.
+Transaction = Connection
+#: Connections that readers share; the service runs no more request threads than this.
+POOL_SIZE = 16
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """One SQL database: transactions that read, and transactions that write.
+
+    On SQLite there are two engines on the one file: a single writer that begins IMMEDIATE, behind an
+    in-process lock, and readers that cannot write. On PostgreSQL one engine serves both.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self._writers = threading.Lock()
+        if self.is_sqlite:
+            self._writer = _sqlite_engine(url, writes=True)
+            self._reader = _sqlite_engine(url, writes=False)
+        else:
+            # The worker and the command line come on top of the request threads.
+            self._writer = create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
+            self._reader = self._writer
+
+    @classmethod
+    def in_directory(cls, directory: Path) -> "Database":
+        """The SQLite database of a data directory."""
+        return cls(f"sqlite:///{directory / 'memory.sqlite3'}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads, over one consistent state.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        with _translated(), self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; it is durable when the block is left.
+
+        Raises:
+            StoreUnavailable: the database does not answer, is read-only or full.
+        """
+        if not self.is_sqlite:
+            with _translated(), self._writer.begin() as connection:
+                yield connection
+            return
+        with self._writers, _translated(), self._writer.begin() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Do nothing but reach the database."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def integrity_problems(self) -> list[str]:
+        """What SQLite's own check finds wrong in the file; PostgreSQL keeps its own checks."""
+        if not self.is_sqlite:
+            return []
+        with self.read() as connection:
+            rows = connection.execute(text("PRAGMA quick_check")).scalars().all()
+        return [str(row) for row in rows if row != "ok"]
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def _sqlite_engine(url: str, *, writes: bool) -> Engine:
+    engine = create_engine(url, pool_size=1 if writes else POOL_SIZE + 2, max_overflow=0 if writes else 4)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # we begin ourselves, below
+        pragmas = [f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=ON"]
+        if writes:
+            # auto_vacuum counts only before the first table, and before WAL writes the header.
+            pragmas += ["auto_vacuum=INCREMENTAL", "secure_delete=ON", "journal_mode=WAL", "synchronous=FULL"]
+        else:
+            pragmas += ["query_only=ON"]
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as exc:
+        raise StoreConflict from exc
+    except DBAPIError as exc:
+        first_line = str(exc.orig).partition("\n")[0]
+        raise StoreUnavailable(f"The database does not do as asked: {first_line}.") from exc
+    except SQLAlchemyError as exc:
+        raise StoreError(f"The database does not do as asked: {exc}.") from exc

@@ -1,0 +1,107 @@
+"""SQL of the embedding stratum: vectors as bytes, each with its space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+
+from memory_engine.models import Message, ScopeKey, Space
+from memory_engine.ports import Vectors
+from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.schema import ChatMessage, EmbeddingSpace, MessageEmbedding
+
+Seqs = NDArray[np.int64]
+
+
+def pack(vectors: Vectors) -> tuple[bytes, ...]:
+    """The stored form of vectors, shape (n, dimension): one text of little-endian float16 each."""
+    return tuple(row.tobytes() for row in vectors.astype("<f2"))
+
+
+def unpack(rows: Sequence[bytes], dimension: int) -> Vectors:
+    """The vectors of stored rows, shape (len(rows), dimension)."""
+    return np.frombuffer(b"".join(rows), dtype="<f2").reshape(-1, dimension).astype(np.float32)
+
+
+def ensure_space(db: Connection, space: Space) -> int:
+    """The id of the space in this store, given on first use."""
+    find = select(EmbeddingSpace.space_id).where(EmbeddingSpace.name == space.name)
+    found = db.execute(find).scalar()
+    if found is None:
+        db.execute(insert(EmbeddingSpace).values(name=space.name))
+        found = db.execute(find).scalar_one()
+    return found
+
+
+def vectors_after(
+    db: Connection, key: ScopeKey, space_id: int, seq: int, limit: int | None = None
+) -> tuple[Seqs, list[bytes]]:
+    """The vectors of messages after `seq`, in order of (seq, chunk): their seqs, and their bytes."""
+    columns = (MessageEmbedding.seq, MessageEmbedding.vector)
+    query = select(*columns).where(*_current(key, space_id), MessageEmbedding.seq > seq)
+    rows = db.execute(query.order_by(MessageEmbedding.seq, MessageEmbedding.chunk).limit(limit)).all()
+    return np.array([row.seq for row in rows], np.int64), [row.vector for row in rows]
+
+
+def vectors_of(
+    db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]
+) -> tuple[Seqs, list[bytes]]:
+    """The vectors of these messages, in order of (seq, chunk): their seqs, and their bytes."""
+    found: list[tuple[int, bytes]] = []
+    for start in range(0, len(seqs), IN_LIST):
+        wanted = MessageEmbedding.seq.in_(seqs[start : start + IN_LIST])
+        query = select(MessageEmbedding.seq, MessageEmbedding.vector)
+        query = query.where(*_current(key, space_id), wanted)
+        found += [(row.seq, row.vector) for row in db.execute(query)]
+    found.sort(key=lambda row: row[0])
+    return np.array([seq for seq, _ in found], np.int64), [vector for _, vector in found]
+
+
+def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
+    """How many vectors the scope has in the space."""
+    return db.execute(select(func.count()).where(*_current(key, space_id))).scalar_one()
+
+
+def without_vectors(db: Connection, key: ScopeKey, space_id: int) -> list[Message]:
+    """The messages that recall should find and that have no vector in the space."""
+    has_vector = (
+        select(MessageEmbedding.seq)
+        .where(*_current(key, space_id), MessageEmbedding.seq == ChatMessage.seq)
+        .where(MessageEmbedding.version == ChatMessage.version)
+    )
+    query = select(ChatMessage.seq).where(
+        ChatMessage.namespace_id == key.namespace_id,
+        ChatMessage.scope_id == key.scope_id,
+        ChatMessage.recallable,
+        ChatMessage.content != "",
+        ~has_vector.exists(),
+    )
+    found = by_seqs(db, key, list(db.execute(query.order_by(ChatMessage.seq)).scalars()))
+    return [message for message in found.values() if message.text.strip()]
+
+
+def insert_vectors(
+    db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[int, tuple[bytes, ...]]]
+) -> None:
+    """Write the vectors of messages anew, as rows of (seq, one vector a chunk)."""
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1, "space_id": space_id}
+    for seq, vectors in rows:
+        db.execute(delete(MessageEmbedding).where(*_current(key, space_id), MessageEmbedding.seq == seq))
+        chunks = [{**place, "seq": seq, "chunk": n, "vector": vector} for n, vector in enumerate(vectors)]
+        db.execute(insert(MessageEmbedding), chunks)
+
+
+def other_spaces(db: Connection, space_id: int) -> list[str]:
+    """The names of the spaces, besides this one, that the store has vectors in."""
+    used = select(MessageEmbedding.space_id).where(MessageEmbedding.space_id == EmbeddingSpace.space_id)
+    query = select(EmbeddingSpace.name).where(EmbeddingSpace.space_id != space_id, used.exists())
+    return list(db.execute(query).scalars())
+
+
+def _current(key: ScopeKey, space_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        MessageEmbedding.namespace_id == key.namespace_id,
+        MessageEmbedding.scope_id == key.scope_id,
+        MessageEmbedding.space_id == space_id,
+    )

@@ -1,0 +1,204 @@
+"""SQL of the raw stratum: messages go down once, with all that is derived from them, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, LargeBinary, Row, Select, cast, func, insert, select
+
+from memory_engine.errors import MessageNotFound
+from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
+from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageEmbedding, MessageTerms
+from memory_engine.storage.threads import Thread
+
+#: Values in one IN list; both databases take more.
+IN_LIST = 5_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Derived:
+    """What is stored beside a message's text so that recall can find it."""
+
+    #: Words of the text, stop words included.
+    words: int
+    #: Little-endian uint32 term ids.
+    terms: bytes
+    #: One little-endian float16 vector a chunk.
+    vectors: tuple[bytes, ...]
+    space_id: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A message that is ready to go down: validated, analysed, embedded."""
+
+    message_id: str
+    message: NewMessage
+    #: Microseconds.
+    created_at: int
+    #: None for what recall is not to find.
+    derived: Derived | None
+
+
+def insert_entries(
+    db: Connection, thread: Thread, first_seq: int, entries: Sequence[Entry], *, recorded_at: int
+) -> None:
+    """Write messages and their derived rows at the places from `first_seq` on."""
+    key = {"namespace_id": thread.key.namespace_id, "scope_id": thread.key.scope_id}
+    messages, terms, vectors = [], [], []
+    for seq, entry in enumerate(entries, first_seq):
+        messages.append({**key, "seq": seq, **_columns(entry, thread), "recorded_at": recorded_at})
+        if entry.derived is None:
+            continue
+        place = {**key, "seq": seq, "version": 1}
+        terms.append({**place, "words": entry.derived.words, "terms": entry.derived.terms})
+        for chunk, vector in enumerate(entry.derived.vectors):
+            vectors.append({**place, "space_id": entry.derived.space_id, "chunk": chunk, "vector": vector})
+    db.execute(insert(ChatMessage), messages)
+    if terms:
+        db.execute(insert(MessageTerms), terms)
+    if vectors:
+        db.execute(insert(MessageEmbedding), vectors)
+
+
+def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
+    message = entry.message
+    return {
+        "message_id": entry.message_id,
+        "thread_id": thread.thread_id,
+        "version": 1,
+        "role": message.role,
+        "name": message.name,
+        "agent": thread.agent,
+        "tool_call_id": message.tool_call_id,
+        "created_at": entry.created_at,
+        "recallable": message.recallable,
+        "metadata": dict(message.metadata),
+        "tool_calls": None if message.tool_calls is None else list(message.tool_calls),
+        "parts": None if message.parts is None else list(message.parts),
+        "content": message.text,
+    }
+
+
+def _messages(key: ScopeKey) -> Select[Any]:
+    return (
+        select(ChatMessage, AssistantThread.conversation_id)
+        .join(
+            AssistantThread,
+            (AssistantThread.namespace_id == ChatMessage.namespace_id)
+            & (AssistantThread.thread_id == ChatMessage.thread_id),
+        )
+        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    )
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        thread_id=row.thread_id,
+        seq=row.seq,
+        role=row.role,
+        text=row.content,
+        parts=None if row.parts is None else tuple(row.parts),
+        name=row.name,
+        agent=row.agent,
+        tool_calls=None if row.tool_calls is None else tuple(row.tool_calls),
+        tool_call_id=row.tool_call_id,
+        created_at=from_micros(row.created_at),
+        recorded_at=from_micros(row.recorded_at),
+        metadata=row.metadata,
+        recallable=row.recallable,
+    )
+
+
+def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[str, tuple[ScopeKey, Message]]:
+    """Those of the ids that the namespace has, with the scope that each belongs to."""
+    found = {}
+    for start in range(0, len(ids), IN_LIST):
+        wanted = ChatMessage.message_id.in_(ids[start : start + IN_LIST])
+        here = ChatMessage.namespace_id == namespace_id
+        query = select(ChatMessage, AssistantThread.conversation_id).join(
+            AssistantThread,
+            (AssistantThread.namespace_id == ChatMessage.namespace_id)
+            & (AssistantThread.thread_id == ChatMessage.thread_id),
+        )
+        for row in db.execute(query.where(here, wanted)):
+            found[row.message_id] = (ScopeKey(row.namespace_id, row.scope_id), _message(row))
+    return found
+
+
+def by_seqs(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, Message]:
+    """The messages at these places of the scope."""
+    found = {}
+    for start in range(0, len(seqs), IN_LIST):
+        query = _messages(key).where(ChatMessage.seq.in_(seqs[start : start + IN_LIST]))
+        found.update({row.seq: _message(row) for row in db.execute(query)})
+    return found
+
+
+def newest(
+    db: Connection, thread: Thread, limit: int, *, until: int | None = None, before_seq: int | None = None
+) -> list[Message]:
+    """A conversation's newest messages, oldest of them first; `until` in microseconds, inclusive."""
+    query = _messages(thread.key).where(ChatMessage.thread_id == thread.thread_id)
+    if until is not None:
+        query = query.where(ChatMessage.created_at <= until)
+    if before_seq is not None:
+        query = query.where(ChatMessage.seq < before_seq)
+    rows = db.execute(query.order_by(ChatMessage.seq.desc()).limit(limit)).all()
+    return [_message(row) for row in reversed(rows)]
+
+
+def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Message], bool]:
+    """One page of a conversation by `seq`, and whether more follow.
+
+    Raises:
+        MessageNotFound: `page.after` is none of the conversation's.
+    """
+    order = ChatMessage.seq
+    query = _messages(thread.key).where(ChatMessage.thread_id == thread.thread_id)
+    if page.after is not None:
+        here = (
+            ChatMessage.namespace_id == thread.key.namespace_id,
+            ChatMessage.thread_id == thread.thread_id,
+        )
+        start = db.execute(select(order).where(*here, ChatMessage.message_id == page.after)).scalar()
+        if start is None:
+            raise MessageNotFound(f"There is no message {page.after!r} here.", param="after")
+        query = query.where(order > start if page.ascending else order < start)
+    query = query.order_by(order if page.ascending else order.desc()).limit(page.limit + 1)
+    rows = [_message(row) for row in db.execute(query)]
+    return rows[: page.limit], len(rows) > page.limit
+
+
+def seqs_with_metadata(db: Connection, key: ScopeKey, wanted: dict[str, Any]) -> list[int]:
+    """Places of the messages whose metadata has all these entries, in rising order."""
+    query = select(ChatMessage.seq, ChatMessage.message_metadata).where(
+        ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id
+    )
+    rows = db.execute(query.order_by(ChatMessage.seq))
+    return [seq for seq, metadata in rows if wanted.items() <= metadata.items()]
+
+
+def count_rows(db: Connection, namespace_id: int) -> dict[str, int]:
+    """How many rows and bytes the namespace has in each stratum."""
+
+    def total(value: Any, table: Any) -> int:
+        return db.execute(select(value).where(table.namespace_id == namespace_id)).scalar() or 0
+
+    # SQLite before 3.43 has no octet_length, and its length() of a text counts characters.
+    size = func.octet_length if db.dialect.name == "postgresql" else _blob_length
+    texts = total(func.sum(size(ChatMessage.content)), ChatMessage)
+    terms = total(func.sum(func.length(MessageTerms.terms)), MessageTerms)
+    vectors = total(func.sum(func.length(MessageEmbedding.vector)), MessageEmbedding)
+    return {
+        "conversations": total(func.count(), AssistantThread),
+        "messages": total(func.count(), ChatMessage),
+        "embeddings": total(func.count(), MessageEmbedding),
+        "bytes": int(texts) + int(terms) + int(vectors),
+    }
+
+
+def _blob_length(text: Any) -> Any:
+    return func.length(cast(text, LargeBinary))

@@ -1,0 +1,48 @@
+"""SQL of the outbox: what is committed and still to be brought to an index outside SQL."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from memory_engine.models import ScopeKey
+from memory_engine.storage.schema import OutboxRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """Messages of a scope, from first to last seq, that an index has not been told of."""
+
+    key: ScopeKey
+    first_seq: int
+    last_seq: int
+
+
+def insert_pending(db: Connection, pending: Pending, now: int) -> None:
+    """Note that these messages are to be indexed; `now` in microseconds."""
+    key = pending.key
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    seqs = {"first_seq": pending.first_seq, "last_seq": pending.last_seq}
+    db.execute(insert(OutboxRow).values(**place, **seqs, created_at=now))
+
+
+def oldest(db: Connection, limit: int) -> list[Pending]:
+    """The oldest rows."""
+    query = select(OutboxRow).order_by(OutboxRow.created_at, OutboxRow.first_seq).limit(limit)
+    return [
+        Pending(
+            key=ScopeKey(row.namespace_id, row.scope_id), first_seq=row.first_seq, last_seq=row.last_seq
+        )
+        for row in db.execute(query)
+    ]
+
+
+def delete_until(db: Connection, key: ScopeKey, seq: int) -> None:
+    """Remove the scope's rows whose messages all stand at or before `seq`."""
+    here = (OutboxRow.namespace_id == key.namespace_id, OutboxRow.scope_id == key.scope_id)
+    db.execute(delete(OutboxRow).where(*here, OutboxRow.last_seq <= seq))
+
+
+def lag(db: Connection) -> tuple[int, int | None]:
+    """How many rows wait, and since when the oldest does (microseconds)."""
+    count, since = db.execute(select(func.count(), func.min(OutboxRow.created_at))).one()
+    return count, since

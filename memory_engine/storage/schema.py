@@ -1,0 +1,191 @@
+"""The tables. Every key begins with the namespace; a scope's rows go on with the scope (ADR 2).
+
+Times are integer microseconds since the Unix epoch, UTC. Large columns stand last, so that reading the small
+ones does not touch the pages of the texts.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from memory_engine.models import MAX_NAME_LENGTH
+
+NAME = String(MAX_NAME_LENGTH)
+
+
+class Base(DeclarativeBase):
+    """The tables of the memory."""
+
+
+class StoreSetting(Base):
+    """What is fixed for this store, such as the key of the term ids."""
+
+    __tablename__ = "store_settings"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class Namespace(Base):
+    """An application."""
+
+    __tablename__ = "namespaces"
+    namespace_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(NAME, unique=True)
+    #: The last scope_id given out within it.
+    last_scope: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ScopeRow(Base):
+    """A person within an application, and the counter that orders all that is said there."""
+
+    __tablename__ = "scopes"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    #: The empty text is the namespace's default user, which no client can name.
+    user_name: Mapped[str] = mapped_column(NAME)
+    #: The last seq given out: updated in the transaction of the rows, so that seq order is commit order.
+    last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id"),
+        UniqueConstraint("namespace_id", "user_name"),
+        ForeignKeyConstraint(["namespace_id"], ["namespaces.namespace_id"]),
+    )
+
+
+class AssistantThread(Base):
+    """A conversation: the application's conversation_id and our thread_id, one to one."""
+
+    __tablename__ = "assistant_threads"
+    namespace_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    conversation_id: Mapped[str] = mapped_column(NAME)
+    scope_id: Mapped[int]
+    #: Its place in the order of the scope.
+    opened_seq: Mapped[int] = mapped_column(BigInteger)
+    #: The agent that spoke last.
+    agent: Mapped[str | None] = mapped_column(NAME)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    recorded_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id"),
+        UniqueConstraint("namespace_id", "conversation_id"),
+        UniqueConstraint("namespace_id", "scope_id", "opened_seq"),
+        ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+    )
+
+
+class ChatMessage(Base):
+    """A message: the raw stratum, which nothing replaces."""
+
+    __tablename__ = "chat_messages"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    message_id: Mapped[str] = mapped_column(NAME)
+    thread_id: Mapped[str] = mapped_column(NAME)
+    version: Mapped[int] = mapped_column(default=1)
+    role: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str | None] = mapped_column(NAME)
+    agent: Mapped[str | None] = mapped_column(NAME)
+    tool_call_id: Mapped[str | None] = mapped_column(NAME)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    recorded_at: Mapped[int] = mapped_column(BigInteger)
+    #: False for what only repeats recalled text: kept in the history, never recalled.
+    recallable: Mapped[bool]
+    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    tool_calls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    content: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "seq"),
+        UniqueConstraint("namespace_id", "message_id"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"]
+        ),
+        Index("ix_chat_messages_thread", "namespace_id", "thread_id", "seq"),
+    )
+
+
+_MESSAGE_KEY = (
+    ["namespace_id", "scope_id", "seq"],
+    ["chat_messages.namespace_id", "chat_messages.scope_id", "chat_messages.seq"],
+)
+
+
+class MessageTerms(Base):
+    """What the lexical index is built from: a message's stemmed terms as keyed 32-bit ids."""
+
+    __tablename__ = "message_terms"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int]
+    #: Words of the text, stop words included.
+    words: Mapped[int]
+    #: Little-endian uint32, in the order of the text, repeated as often as said.
+    terms: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "seq", "version"),
+        ForeignKeyConstraint(*_MESSAGE_KEY, ondelete="CASCADE"),
+    )
+
+
+class EmbeddingSpace(Base):
+    """A space that vectors of this store belong to."""
+
+    __tablename__ = "embedding_spaces"
+    space_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(NAME, unique=True)
+
+
+class MessageEmbedding(Base):
+    """The embedding stratum: a vector for each chunk of a message, in each space it was embedded in."""
+
+    __tablename__ = "message_embeddings"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int]
+    space_id: Mapped[int]
+    chunk: Mapped[int]
+    #: Little-endian float16 (ADR 4).
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "seq", "version", "space_id", "chunk"),
+        ForeignKeyConstraint(*_MESSAGE_KEY, ondelete="CASCADE"),
+        ForeignKeyConstraint(["space_id"], ["embedding_spaces.space_id"]),
+    )
+
+
+class OutboxRow(Base):
+    """Committed messages whose derived forms are still to be brought to an index outside SQL."""
+
+    __tablename__ = "outbox"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "first_seq"),
+        ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+    )

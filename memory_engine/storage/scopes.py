@@ -1,0 +1,77 @@
+"""SQL of namespaces and scopes: which integers stand for an application and a person in it."""
+
+from sqlalchemy import Connection, insert, select, update
+
+from memory_engine.models import Scope, ScopeKey
+from memory_engine.storage.schema import Namespace, ScopeRow
+
+
+def find_scope(db: Connection, scope: Scope) -> ScopeKey | None:
+    """The scope's key, or None when nothing was ever said in it."""
+    row = db.execute(
+        select(ScopeRow.namespace_id, ScopeRow.scope_id)
+        .join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
+        .where(Namespace.name == scope.namespace, ScopeRow.user_name == (scope.user or ""))
+    ).first()
+    return None if row is None else ScopeKey(*row)
+
+
+def find_namespace(db: Connection, name: str) -> int | None:
+    """The namespace's id, or None when nothing was ever said in it."""
+    return db.execute(select(Namespace.namespace_id).where(Namespace.name == name)).scalar()
+
+
+def ensure_scope(db: Connection, scope: Scope, now: int) -> ScopeKey:
+    """The scope's key, made on first use; `now` in microseconds."""
+    if found := find_scope(db, scope):
+        return found
+    namespace_id = _ensure_namespace(db, scope.namespace, now)
+    # The update locks the namespace's row: of two that come at once, the second finds the first's scope.
+    counter = update(Namespace).where(Namespace.namespace_id == namespace_id)
+    counter = counter.values(last_scope=Namespace.last_scope + 1)
+    scope_id = db.execute(counter.returning(Namespace.last_scope)).scalar_one()
+    if found := find_scope(db, scope):
+        return found
+    row = {"namespace_id": namespace_id, "scope_id": scope_id, "user_name": scope.user or ""}
+    db.execute(insert(ScopeRow).values(**row, last_seq=0, created_at=now))
+    return ScopeKey(namespace_id, scope_id)
+
+
+def _ensure_namespace(db: Connection, name: str, now: int) -> int:
+    if (found := find_namespace(db, name)) is not None:
+        return found
+    values = {"name": name, "last_scope": 0, "created_at": now}
+    insert_or_leave = _insert_or_leave(db)
+    db.execute(insert_or_leave(Namespace).values(**values).on_conflict_do_nothing(index_elements=["name"]))
+    return db.execute(select(Namespace.namespace_id).where(Namespace.name == name)).scalar_one()
+
+
+def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
+    """Take `count` places in the order of the scope and return the first.
+
+    The counter's row stays locked until the transaction ends, so commit order is seq order.
+    """
+    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
+    counter = update(ScopeRow).where(*here).values(last_seq=ScopeRow.last_seq + count)
+    last: int = db.execute(counter.returning(ScopeRow.last_seq)).scalar_one()
+    return last - count + 1
+
+
+def last_seq(db: Connection, key: ScopeKey) -> int:
+    """The last place that was given out in the scope."""
+    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
+    return db.execute(select(ScopeRow.last_seq).where(*here)).scalar_one()
+
+
+def all_scopes(db: Connection) -> list[ScopeKey]:
+    """Every scope of the store."""
+    columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
+    return [ScopeKey(*row) for row in db.execute(select(*columns).order_by(*columns))]
+
+
+def _insert_or_leave(db: Connection):  # type: ignore[no-untyped-def]  # two dialects' classes without a common one
+    if db.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as dialect_insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert as dialect_insert  # type: ignore[assignment]
+    return dialect_insert

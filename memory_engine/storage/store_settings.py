@@ -1,0 +1,18 @@
+"""SQL of what is fixed for a store when it is made."""
+
+from sqlalchemy import Connection, insert, select
+
+from memory_engine.storage.schema import StoreSetting
+
+
+def setting(db: Connection, name: str) -> str | None:
+    """The value, or None when it was never set."""
+    return db.execute(select(StoreSetting.value).where(StoreSetting.name == name)).scalar()
+
+
+def set_once(db: Connection, name: str, value: str) -> str:
+    """Set the value unless there is one, and return the one that holds."""
+    if (found := setting(db, name)) is not None:
+        return found
+    db.execute(insert(StoreSetting).values(name=name, value=value))
+    return value

@@ -1,0 +1,71 @@
+"""SQL of the term ids, from which a scope's lexical index and catalogue are built."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+
+from memory_engine.models import Message, ScopeKey
+from memory_engine.storage.messages import by_seqs
+from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
+
+
+def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[Any]]:
+    """The indexed messages after `seq`, in order.
+
+    Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, terms.
+    """
+    query = (
+        select(
+            ChatMessage.seq,
+            ChatMessage.thread_id,
+            AssistantThread.conversation_id,
+            ChatMessage.role,
+            ChatMessage.name,
+            ChatMessage.agent,
+            ChatMessage.created_at,
+            MessageTerms.words,
+            MessageTerms.terms,
+        )
+        .join(MessageTerms, _same_message(MessageTerms))
+        .join(
+            AssistantThread,
+            (AssistantThread.namespace_id == ChatMessage.namespace_id)
+            & (AssistantThread.thread_id == ChatMessage.thread_id),
+        )
+        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+        .where(ChatMessage.seq > seq)
+        .order_by(ChatMessage.seq)
+    )
+    return iter(db.execute(query.execution_options(yield_per=5_000)))
+
+
+def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
+    """The messages that recall should find and that have no term row."""
+    query = (
+        select(ChatMessage.seq)
+        .outerjoin(MessageTerms, _same_message(MessageTerms))
+        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+        .where(ChatMessage.recallable, ChatMessage.content != "", MessageTerms.seq.is_(None))
+        .order_by(ChatMessage.seq)
+    )
+    found = by_seqs(db, key, list(db.execute(query).scalars()))
+    return [message for message in found.values() if message.text.strip()]
+
+
+def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, int, bytes]]) -> None:
+    """Write rows of (seq, words, terms) anew."""
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1}
+    for seq, words, terms in rows:
+        here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
+        db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == seq))
+        db.execute(insert(MessageTerms).values(**place, seq=seq, words=words, terms=terms))
+
+
+def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:
+    return (
+        (table.namespace_id == ChatMessage.namespace_id)
+        & (table.scope_id == ChatMessage.scope_id)
+        & (table.seq == ChatMessage.seq)
+        & (table.version == ChatMessage.version)
+    )

@@ -1,0 +1,58 @@
+"""The tokenizer that the wordllama package brings, read without importing that package.
+
+Importing wordllama costs a second (it loads an HTTP client and three compiled extensions that are not needed
+here) and sets up the root logger; its files are all that we use (ADR 3).
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memory_engine.errors import EmbedderUnavailable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
+
+
+def bundled_file(relative: str) -> Path:
+    """A file of the installed wordllama package.
+
+    Raises:
+        EmbedderUnavailable: the package or the file is missing.
+    """
+    spec = find_spec("wordllama")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbedderUnavailable("The package wordllama, which brings the default embedder, is missing.")
+    path = Path(spec.submodule_search_locations[0]) / relative
+    if not path.is_file():
+        raise EmbedderUnavailable(f"The installed wordllama has no {relative}; is it version 0.4?")
+    return path
+
+
+@cache
+def bundled_tokenizer() -> "Tokenizer":
+    """The tokenizer (32,000 pieces, byte fallback), without padding or truncation. Safe across threads."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(bundled_file(_TOKENIZER)))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+class BundledTokenCounter:
+    """Counts with the bundled tokenizer and adds a margin, because the model's own tokenizer differs."""
+
+    def __init__(self, margin: float) -> None:
+        """Take the margin as a share of the count: 0.1 counts a tenth more."""
+        self._margin = margin
+        self.name = f"wordllama+{margin:.0%}"
+
+    def count(self, text: str) -> int:
+        """How many tokens the text takes, the margin included."""
+        pieces = len(bundled_tokenizer().encode(text, add_special_tokens=False))
+        return ceil(pieces * (1 + self._margin))

@@ -1,0 +1,1 @@
+"""Vector indexes: exact by numpy, approximate by Chroma. Both can always be rebuilt from SQL."""

@@ -1,0 +1,174 @@
+"""The approximate vector index: one Chroma collection a scope, ids and vectors only, never a text.
+
+The embedded Chroma has exactly one owner process: who opens it holds the data directory's lock (measured: several
+processes on one path lose rows without an error). The watermark stands in the collection's own metadata, so a
+collection that is gone says so by itself. chromadb takes a second to import and is imported on first use.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from memory_engine.errors import IndexUnavailable
+from memory_engine.models import ScopeKey
+from memory_engine.ports import Vectors
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+#: Chroma refuses larger batches.
+_BATCH = 5_000
+#: How many neighbours its graph search keeps in sight; a search for more widens it.
+_EF_SEARCH = 400
+
+
+class ChromaIndex:
+    """Nearest vectors by Chroma's graph index."""
+
+    def __init__(self, connect: "Callable[[], ClientAPI]", *, store_id: str, space_id: int) -> None:
+        """Take a function that opens the client, and what tells this store's collections from others'."""
+        self._connect = connect
+        self._prefix = f"memory-{store_id}-{space_id}"
+        self._client: ClientAPI | None = None
+        self._lock = threading.Lock()
+        self._collections: dict[ScopeKey, Collection] = {}
+
+    @classmethod
+    def embedded(cls, folder: Path, *, store_id: str, space_id: int) -> "ChromaIndex":
+        """Chroma in this process; the caller holds the lock of the directory."""
+
+        def connect() -> "ClientAPI":
+            import chromadb
+
+            return chromadb.PersistentClient(str(folder), settings=chromadb.Settings(anonymized_telemetry=False))
+
+        return cls(connect, store_id=store_id, space_id=space_id)
+
+    @classmethod
+    def server(cls, url: str, *, store_id: str, space_id: int) -> "ChromaIndex":
+        """A Chroma server, which several processes may share."""
+
+        def connect() -> "ClientAPI":
+            import chromadb
+
+            parts = urlsplit(url)
+            return chromadb.HttpClient(
+                host=parts.hostname or "127.0.0.1",
+                port=parts.port or (443 if parts.scheme == "https" else 8000),
+                ssl=parts.scheme == "https",
+                settings=chromadb.Settings(anonymized_telemetry=False),
+            )
+
+        return cls(connect, store_id=store_id, space_id=space_id)
+
+    def watermark(self, scope: ScopeKey) -> int:
+        """The `seq` up to which the scope's vectors are in its collection; 0 when there is none."""
+        with _translated(), self._lock:
+            collection = self._find(scope)
+            return 0 if collection is None else int((collection.metadata or {}).get("watermark", 0))
+
+    def add(self, scope: ScopeKey, seqs: Sequence[int], vectors: Vectors, watermark: int) -> None:
+        """Add vectors and then move the watermark, so that a batch cut off in the middle is done again.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated(), self._lock:
+            collection = self._open(scope)
+            ids = _row_ids(seqs)
+            for start in range(0, len(ids), _BATCH):
+                batch = slice(start, start + _BATCH)
+                collection.upsert(ids=ids[batch], embeddings=vectors[batch])
+            before = int((collection.metadata or {}).get("watermark", 0))
+            collection.modify(metadata={"watermark": max(watermark, before)})
+
+    def nearest(self, scope: ScopeKey, vector: Vectors, limit: int) -> list[int]:
+        """The seqs of the vectors with (very nearly) the highest cosine, best first, each message once.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated():
+            with self._lock:
+                collection = self._find(scope)
+            rows = 0 if collection is None else collection.count()
+            if collection is None or rows == 0:
+                return []
+            found = collection.query(query_embeddings=[vector], n_results=min(limit, rows), include=[])
+            return list(dict.fromkeys(int(name.partition(".")[0]) for name in found["ids"][0]))
+
+    def count(self, scope: ScopeKey) -> int:
+        """How many vectors the collection says that it holds.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated(), self._lock:
+            collection = self._find(scope)
+            return 0 if collection is None else int(collection.count())
+
+    def drop(self, scope: ScopeKey) -> None:
+        """Delete the scope's collection.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated(), self._lock:
+            if self._find(scope) is not None:
+                self._collections.pop(scope)
+                self._opened().delete_collection(self._name(scope))
+
+    def _name(self, scope: ScopeKey) -> str:
+        return f"{self._prefix}-{scope.namespace_id}-{scope.scope_id}"
+
+    def _opened(self) -> "ClientAPI":
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
+
+    def _find(self, scope: ScopeKey) -> "Collection | None":
+        from chromadb.errors import NotFoundError
+
+        if scope not in self._collections:
+            try:
+                found = self._opened().get_collection(self._name(scope), embedding_function=None)
+            except NotFoundError:
+                return None
+            self._collections[scope] = found
+        return self._collections[scope]
+
+    def _open(self, scope: ScopeKey) -> "Collection":
+        found = self._find(scope)
+        if found is None:
+            found = self._opened().create_collection(
+                self._name(scope),
+                embedding_function=None,
+                configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},
+                metadata={"watermark": 0},
+            )
+            self._collections[scope] = found
+        return found
+
+
+def _row_ids(seqs: Sequence[int]) -> list[str]:
+    """One id a chunk: the message's seq and the chunk's number within it."""
+    values = np.asarray(seqs, np.int64)
+    starts = np.searchsorted(values, values)  # rows of one message stand together
+    return [f"{seq}.{row - start}" for row, (seq, start) in enumerate(zip(values, starts, strict=True))]
+
+
+@contextmanager
+def _translated() -> Iterator[Any]:
+    # Chroma lets its transport's, its Rust core's and Python's own errors through; all of them mean the same here.
+    try:
+        yield
+    except IndexUnavailable:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the door at which one vendor's many errors stop
+        raise IndexUnavailable(f"Chroma does not do as asked: {exc}") from exc
