@@ -34,7 +34,7 @@ class MemoryEngineError(Exception):
         return str(self)
 
 
-class InvalidInput(MemoryEngineError):  # noqa: N818 - the tree's names are nouns
+class InvalidInput(MemoryEngineError):
     """A value that was given cannot be accepted."""
 
     code = "invalid_value"
@@ -52,7 +52,7 @@ class IdConflict(InvalidInput):
     code = "id_conflict"
 
 
-class NotFound(MemoryEngineError):  # noqa: N818
+class NotFound(MemoryEngineError):
     """There is no such thing here."""
 
     code = "not_found"

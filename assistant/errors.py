@@ -1,0 +1,105 @@
+"""The one error tree of the assistant.
+
+AssistantError
+  SettingsInvalid       a setting cannot be read
+  BudgetTooSmall        the prompt's necessary parts do not fit the token budget
+  AgentNotFound         there is no agent of that name
+  ContextNotFound       there is no such assembled prompt
+  ModelError            the model gave no reply; the user's message is kept
+    ModelUnreachable    no connection, or no answer in time
+    ModelRefusedKey     the server does not take the key
+    ModelOutOfQuota     the account has no quota, or the rate is exceeded
+    ModelContextTooLong the prompt is longer than the model takes
+    ModelNotFound       the server has no such model
+    ModelRejected       the server calls the request wrong
+    ModelFailed         the server failed
+"""
+
+from typing import ClassVar
+
+
+class AssistantError(Exception):
+    """Something went wrong in the assistant."""
+
+    code: ClassVar[str] = "assistant_error"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        super().__init__(message or self.__doc__)
+        self.param = param
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return str(self)
+
+
+class SettingsInvalid(AssistantError):
+    """A setting cannot be read."""
+
+    code = "settings_invalid"
+
+
+class BudgetTooSmall(AssistantError):
+    """The token budget is too small for the system prompt and the newest message."""
+
+    code = "budget_too_small"
+
+
+class AgentNotFound(AssistantError):
+    """There is no agent of that name."""
+
+    code = "agent_not_found"
+
+
+class ContextNotFound(AssistantError):
+    """There is no such context."""
+
+    code = "context_not_found"
+
+
+class ModelError(AssistantError):
+    """The model gave no reply."""
+
+    code = "model_error"
+
+
+class ModelUnreachable(ModelError):
+    """The model's server does not answer."""
+
+    code = "model_unreachable"
+
+
+class ModelRefusedKey(ModelError):
+    """The model's server does not take the key."""
+
+    code = "model_key_refused"
+
+
+class ModelOutOfQuota(ModelError):
+    """The account at the model's server is out of quota, or asks too often."""
+
+    code = "model_out_of_quota"
+
+
+class ModelContextTooLong(ModelError):
+    """The prompt is longer than the model takes."""
+
+    code = "model_context_too_long"
+
+
+class ModelNotFound(ModelError):
+    """The model's server has no such model."""
+
+    code = "model_not_found"
+
+
+class ModelRejected(ModelError):
+    """The model's server calls the request wrong."""
+
+    code = "model_rejected"
+
+
+class ModelFailed(ModelError):
+    """The model's server failed."""
+
+    code = "model_failed"

@@ -1,0 +1,59 @@
+"""The settings: the only reader of the environment and of `.env`."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assistant.errors import SettingsInvalid
+
+
+class Settings(BaseSettings):
+    """What the service is told from outside; names as in the environment, in lower case."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+
+    openai_api_key: str | None = None
+    #: Any Chat Completions server.
+    openai_base_url: str | None = None
+    default_model: str = "gpt-5-mini"
+    fallback_model: str = "gpt-5-nano"
+    #: Old model name -> name to call.
+    model_aliases: dict[str, str] = Field(default_factory=dict)
+
+    data_dir: Path = Field(Path("./memory-data"), validation_alias="MEMORY_ENGINE_DATA_DIR")
+    database_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_DATABASE_URL")
+    chroma_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_CHROMA_URL")
+    embedder: str = Field("static", validation_alias="MEMORY_ENGINE_EMBEDDER")
+    #: Scopes of at least so many messages get a Chroma collection; smaller ones are scored exactly.
+    index_threshold: int = Field(10_000, ge=1, validation_alias="MEMORY_ENGINE_INDEX_THRESHOLD")
+    #: Share added to counts of the bundled tokenizer (ADR 5).
+    token_margin: float = Field(0.1, ge=0, le=2, validation_alias="MEMORY_ENGINE_TOKEN_MARGIN")
+    #: Seconds that one call of a model may take, and that a whole turn may.
+    model_timeout: float = Field(60.0, gt=0, validation_alias="MEMORY_ENGINE_MODEL_TIMEOUT")
+    turn_timeout: float = Field(120.0, gt=0, validation_alias="MEMORY_ENGINE_TURN_TIMEOUT")
+    #: Where tiktoken keeps its tables; they are used where they are, and never fetched.
+    tiktoken_cache_dir: Path | None = None
+    #: Required once the service is bound to more than a loopback address.
+    api_keys_required: bool = Field(False, validation_alias="MEMORY_ENGINE_API_KEYS_REQUIRED")
+
+    @cached_property
+    def has_model(self) -> bool:
+        """Whether a model can be called; without one the offline responder answers."""
+        return bool(self.openai_api_key or self.openai_base_url)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings of the environment and `.env`, with these in place of theirs.
+
+    Raises:
+        SettingsInvalid: a value cannot be read; the message names it.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsInvalid(f"The setting {name} is wrong: {first['msg']}.") from exc
