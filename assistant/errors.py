@@ -79,6 +79,10 @@ class ModelOutOfQuota(ModelError):
     """The account at the model's server is out of quota, or asks too often."""
 
     code = "model_out_of_quota"
+    #: Whether asking again cannot help.
+    final = False
+    #: Seconds that the server asks to wait.
+    retry_after: float | None = None
 
 
 class ModelContextTooLong(ModelError):

@@ -10,7 +10,7 @@ from typing import Any
 from memory_engine import doctor
 from memory_engine.clock import SystemClock
 from memory_engine.embedding import DEFAULT_EMBEDDER, open_embedder
-from memory_engine.errors import ConversationNotFound, InvalidInput
+from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
 from memory_engine.indexing import Indexer, IndexingWorker
 from memory_engine.lexical.analysis import ANALYSER_VERSION
 from memory_engine.models import (
@@ -58,9 +58,10 @@ class MemoryEngine:
 
     def __init__(
         self, database: Database, residents: ResidentScopes, rememberer: Rememberer, recaller: Recaller,
-        worker: IndexingWorker, patient: doctor.Patient,
+        worker: IndexingWorker, patient: doctor.Patient, clock: Clock,
     ) -> None:  # fmt: skip
         self.database = database
+        self.clock = clock
         self._residents = residents
         self._rememberer = rememberer
         self._recaller = recaller
@@ -138,7 +139,7 @@ class MemoryEngine:
             database=database, index=index, indexer=indexer, rememberer=rememberer, residents=residents,
             space_id=space_id, dimension=dimension, threshold=threshold,
         )  # fmt: skip
-        return cls(database, residents, rememberer, recaller, IndexingWorker(indexer), patient)
+        return cls(database, residents, rememberer, recaller, IndexingWorker(indexer), patient, clock)
 
     def close(self) -> None:
         """Finish the background step at hand, close the database, and let go of the folder."""
@@ -280,6 +281,31 @@ class MemoryEngine:
             last = None if until is None else to_micros(until)
             return messages.newest(db, thread, limit, until=last, before_seq=before_seq)
 
+    def message(self, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Message:
+        """One message.
+
+        Raises:
+            MessageNotFound: there is none of that id in this scope.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
+        owner, message = found.get(message_id, (None, None))
+        if message is None or owner != key:
+            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+        return message
+
+    def current_agent(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str | None:
+        """The agent that spoke last; None for a conversation without one, or not opened yet.
+
+        Raises:
+            ConversationNotFound: the conversation is another user's.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            thread = None if key is None else threads.find_thread(db, key, conversation_id)
+            return None if thread is None else thread.agent
+
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""
         with self.database.read() as db:
@@ -308,6 +334,14 @@ class MemoryEngine:
             StoreError: the store does not answer.
         """
         return doctor.examine(self._patient, repair=repair, progress=progress)
+
+    def ensure_scope(self, db: Transaction, scope: Scope) -> ScopeKey:
+        """The scope's key within an open transaction, for tables that others keep beside the memory's."""
+        return scopes.ensure_scope(db, scope, to_micros(self.clock.now()))
+
+    def find_namespace(self, db: Transaction, namespace: str) -> int | None:
+        """The namespace's number within an open transaction, or None when it was never used."""
+        return scopes.find_namespace(db, namespace)
 
     def _key(self, db: Transaction, scope: Scope, conversation_id: str) -> ScopeKey:
         key = scopes.find_scope(db, scope)

@@ -1,6 +1,8 @@
 """The frozen values that the memory engine speaks in, and the one validator of text."""
 
 import re
+import secrets
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ MAX_HITS = 1000
 #: Characters of a namespace, a user, a conversation's or message's id, a name.
 MAX_NAME_LENGTH = 256
 
+_LETTERS = string.ascii_letters + string.digits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -276,6 +279,11 @@ def check_values(value: object, param: str, depth: int = 0) -> None:
     elif isinstance(value, Sequence):
         for inner in value:
             check_values(inner, param, depth + 1)
+
+
+def random_id(prefix: str) -> str:
+    """An id in the shape of OpenAI's: the prefix and 24 random letters and digits."""
+    return f"{prefix}_" + "".join(secrets.choice(_LETTERS) for _ in range(24))
 
 
 def to_micros(moment: datetime) -> int:

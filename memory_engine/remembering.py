@@ -1,12 +1,11 @@
 """A message goes down once: prepared outside any transaction, then committed with all that recall needs."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
 from memory_engine.errors import IdConflict, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
-from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, to_micros
+from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
 from memory_engine.ports import Clock, Embedder
 from memory_engine.storage import embeddings, messages, outbox, scopes, threads
 from memory_engine.storage.database import Database, Transaction
@@ -99,12 +98,6 @@ class Rememberer:
             thread_id=thread.thread_id,
             message_ids=tuple(entry.message_id for entry in entries),
         )
-
-
-def random_id(prefix: str) -> str:
-    """An id in the shape of OpenAI's: the prefix and 24 random letters and digits."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    return f"{prefix}_" + "".join(secrets.choice(alphabet) for _ in range(24))
 
 
 def _thread(

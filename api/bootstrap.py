@@ -1,0 +1,71 @@
+"""Joins the parts: from settings to services, and tells the command line where the service runs."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from api.services import Services
+from assistant import CustomAssistant, Settings
+from memory_engine import MemoryEngine, Scope
+
+_SERVICE_FILE = "service.json"
+
+
+def open_services(settings: Settings) -> Services:
+    """Open the memory and the assistant.
+
+    Raises:
+        MemoryEngineError: the store or the embedder cannot be had.
+    """
+    engine = MemoryEngine.open(
+        settings.data_dir,
+        database_url=settings.database_url,
+        chroma_url=settings.chroma_url,
+        embedder=settings.embedder,
+        index_threshold=settings.index_threshold,
+    )
+    assistant = CustomAssistant(engine, settings=settings)
+    token = "run_" + secrets.token_urlsafe(24)
+    return Services(settings=settings, engine=engine, assistant=assistant, run_token=token)
+
+
+def load_samples(engine: MemoryEngine, progress: Callable[[str], None]) -> int:
+    """Bring in the sample conversations when the store is empty, and return how many there were."""
+    if engine.stats().messages:
+        return 0
+    paths = sorted((p for p in files("api.samples").iterdir() if p.name.endswith(".json")), key=lambda p: p.name)
+    for path in paths:
+        sample = json.loads(path.read_text(encoding="utf-8"))
+        name = sample["conversation_id"]
+        # An id of its own makes loading safe to repeat after a start that was cut off.
+        said = [{**m, "id": f"msg_sample_{name}_{n}"} for n, m in enumerate(sample["messages"])]
+        engine.remember(name, said, scope=Scope(), agent=sample["agent"])
+        progress(name)
+    return len(paths)
+
+
+def write_service_file(data_dir: Path, address: str, token: str) -> None:
+    """Tell the command line where this directory's service is; readable by its owner alone."""
+    path = data_dir / _SERVICE_FILE
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump({"address": address, "pid": os.getpid(), "token": token}, file)
+    part.replace(path)
+
+
+def read_service_file(data_dir: Path) -> dict[str, str] | None:
+    """What the directory's service last told of itself, or None."""
+    try:
+        found: dict[str, str] = json.loads((data_dir / _SERVICE_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def remove_service_file(data_dir: Path) -> None:
+    """The service has ended."""
+    (data_dir / _SERVICE_FILE).unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""From the packages' errors to HTTP: one body, one table of statuses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from assistant import errors as assistant_errors
+from assistant.errors import AssistantError
+from memory_engine import errors as memory_errors
+from memory_engine.errors import MemoryEngineError
+
+
+class RequestRefused(Exception):
+    """The request is refused before it reaches the service."""
+
+    def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+
+
+#: Most specific first.
+_STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (memory_errors.TextTooLarge, 413),
+    (memory_errors.InvalidInput, 400),
+    (memory_errors.NotFound, 404),
+    (memory_errors.StoreError, 503),
+    (memory_errors.EmbedderUnavailable, 503),
+    (memory_errors.IndexUnavailable, 503),
+    (assistant_errors.BudgetTooSmall, 400),
+    (assistant_errors.AgentNotFound, 400),
+    (assistant_errors.ContextNotFound, 404),
+    (assistant_errors.ModelOutOfQuota, 429),
+    (assistant_errors.ModelUnreachable, 504),
+    (assistant_errors.ModelError, 502),
+)
+
+
+def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """The one shape of every error."""
+    kind = {401: "authentication_error", 429: "rate_limit_error"}.get(status)
+    kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def respond(status: int, message: str, *, code: str | None = None, param: str | None = None) -> JSONResponse:
+    """An error as a response."""
+    headers: Mapping[str, str] | None = {"retry-after": "20"} if status == 429 else None
+    return JSONResponse(error_body(status, message, code=code, param=param), status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the packages, of FastAPI and of the router in the one shape."""
+
+    @app.exception_handler(MemoryEngineError)
+    @app.exception_handler(AssistantError)
+    def known(_request: Request, exc: Any) -> JSONResponse:
+        status = next((status for kind, status in _STATUSES if isinstance(exc, kind)), 500)
+        return respond(status, exc.message, code=exc.code, param=exc.param)
+
+    @app.exception_handler(RequestRefused)
+    def refused(_request: Request, exc: Any) -> JSONResponse:
+        return respond(exc.status, exc.message, code=exc.code, param=exc.param)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, exc: Any) -> JSONResponse:
+        first = exc.errors()[0]
+        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        message = {
+            "json_invalid": "The body is not JSON.",
+            "extra_forbidden": "Unknown field.",
+            "missing": "A required field is missing.",
+        }.get(first["type"], first["msg"] + ".")
+        code = {"json_invalid": "invalid_json", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
+        param = None if first["type"] == "json_invalid" else ".".join(where) or None
+        return respond(400, message, code=code, param=param)
+
+    @app.exception_handler(HTTPException)
+    def routed(_request: Request, exc: Any) -> JSONResponse:
+        message = {404: "There is no such route.", 405: "This route does not take that method."}.get(exc.status_code)
+        response = respond(exc.status_code, message or str(exc.detail), code=None)
+        response.headers.update(exc.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    def unexpected(_request: Request, _exc: Any) -> JSONResponse:
+        return respond(500, "The service made a mistake; its log says more.", code="internal_error")

@@ -1,0 +1,132 @@
+"""/v1/memory: remember, recall, conversations, stats."""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from api.deps import NamespaceDep, PageDep, ServicesDep
+from api.errors import RequestRefused
+from api.schemas.memory import (
+    ConversationOut,
+    RecallIn,
+    RecallOut,
+    RememberIn,
+    RememberOut,
+    conversation_out,
+    hit_out,
+    message_out,
+)
+from assistant import within_budget
+from memory_engine import RecallQuery, Scope
+from memory_engine.models import parse_time
+
+router = APIRouter(prefix="/v1/memory", tags=["memory"])
+
+
+@router.post("/messages", status_code=201)
+def remember(body: RememberIn, services: ServicesDep, namespace: NamespaceDep) -> RememberOut:
+    """Keep messages: durable when answered, recallable at once, in the order given."""
+    kept = services.engine.remember(
+        body.conversation_id,
+        [message.model_dump(exclude_unset=True) for message in body.messages],
+        scope=Scope(namespace=namespace, user=body.user),
+        agent=body.agent,
+    )
+    return RememberOut(
+        conversation_id=kept.conversation_id, thread_id=kept.thread_id, message_ids=list(kept.message_ids)
+    )
+
+
+@router.post("/recall", response_model_exclude_none=False)
+def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> RecallOut:
+    """The messages that speak to the query, best first; nothing relevant gives an empty list."""
+    if body.scope is not None:
+        raise RequestRefused(400, "scope is not implemented yet.", code="not_implemented", param="scope")
+    started = time.perf_counter()
+    found = services.engine.search(_query(body), scope=Scope(namespace=namespace, user=body.user))
+    hits = list(found.hits)
+    if body.token_budget is not None:
+        hits = within_budget(hits, body.token_budget, services.assistant.counter)
+    took = (time.perf_counter() - started) * 1000
+    funnel = dict(found.funnel, returned=len(hits)) if body.explain else None
+    return RecallOut(hits=[hit_out(hit) for hit in hits], took_ms=round(took, 3), funnel=funnel)
+
+
+@router.get("/conversations")
+def conversations(
+    services: ServicesDep,
+    namespace: NamespaceDep,
+    page: PageDep,
+    q: Annotated[str | None, Query(max_length=1000)] = None,
+    agent: Annotated[str | None, Query(max_length=256)] = None,
+    user: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    """Conversations in the order in which they were opened, newest first unless asked otherwise."""
+    scope = Scope(namespace=namespace, user=user)
+    rows, has_more = services.engine.conversations(page, scope=scope, q=q, agent=agent)
+    return _listed([conversation_out(row) for row in rows], "conversation_id", has_more)
+
+
+@router.get("/conversations/{conversation_id:path}/messages")
+def conversation_messages(
+    conversation_id: str,
+    services: ServicesDep,
+    namespace: NamespaceDep,
+    page: PageDep,
+    user: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    """A conversation's messages by their order, newest first unless asked otherwise."""
+    scope = Scope(namespace=namespace, user=user)
+    rows, has_more = services.engine.messages(conversation_id, page, scope=scope)
+    return _listed([message_out(row) for row in rows], "message_id", has_more)
+
+
+@router.get("/conversations/{conversation_id:path}")
+def conversation(
+    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, user: Annotated[str | None, Query()] = None
+) -> ConversationOut:
+    """One conversation."""
+    return conversation_out(services.engine.conversation(conversation_id, scope=Scope(namespace=namespace, user=user)))
+
+
+@router.get("/stats")
+def stats(services: ServicesDep, namespace: NamespaceDep) -> dict[str, int]:
+    """How much the namespace holds, by stratum."""
+    found = services.engine.stats(namespace)
+    return {name: getattr(found, name) for name in found.__slots__}
+
+
+@router.post("/doctor")
+def doctor(services: ServicesDep, repair: bool = False) -> dict[str, Any]:
+    """Check that what is derived matches the messages, and mend it where asked."""
+    return {"findings": services.examined(repair=repair)}
+
+
+def _query(body: RecallIn) -> RecallQuery:
+    times = {
+        name: None if value is None else parse_time(value, name)
+        for name, value in (("after", body.after), ("before", body.before), ("as_of", body.as_of))
+    }
+    return RecallQuery(
+        text=body.query,
+        k=body.k,
+        conversation_id=body.conversation_id,
+        exclude_conversation_ids=tuple(body.exclude_conversation_ids),
+        roles=tuple(body.roles),
+        agent=body.agent,
+        metadata=body.metadata,
+        min_score=body.min_score,
+        **times,
+    )
+
+
+def _listed(rows: list[Any], id_field: str, has_more: bool) -> dict[str, Any]:
+    ids = [getattr(row, id_field) for row in rows]
+    return {
+        "object": "list",
+        "data": [row.model_dump(mode="json") for row in rows],
+        "first_id": ids[0] if ids else None,
+        "last_id": ids[-1] if ids else None,
+        "has_more": has_more,
+    }

@@ -1,0 +1,1 @@
+"""The bodies of requests and responses, as specs/memory-api names them."""

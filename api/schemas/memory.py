@@ -1,0 +1,150 @@
+"""Bodies of the memory routes. Types here only shape; the engine validates what texts and ids may hold."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from memory_engine import Conversation, Message, RecallHit
+
+Role = Literal["user", "assistant", "system", "tool"]
+#: ISO 8601, or Unix seconds.
+Time = StrictStr | StrictInt | StrictFloat
+
+
+class Body(BaseModel):
+    """A request's body: an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class MessageIn(Body):
+    """A message in OpenAI's shape."""
+
+    role: StrictStr
+    content: StrictStr | list[dict[str, Any]] | None = None
+    name: StrictStr | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: StrictStr | None = None
+    created_at: Time | None = None
+    id: StrictStr | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class RememberIn(Body):
+    """Messages to remember."""
+
+    conversation_id: StrictStr
+    messages: list[MessageIn]
+    user: StrictStr | None = None
+    agent: StrictStr | None = None
+
+
+class RememberOut(BaseModel):
+    """Where they went."""
+
+    conversation_id: str
+    thread_id: str
+    message_ids: list[str]
+
+
+class RecallIn(Body):
+    """A question to the memory."""
+
+    query: StrictStr
+    k: StrictInt = 10
+    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    conversation_id: StrictStr | None = None
+    exclude_conversation_ids: list[StrictStr] = []
+    after: Time | None = None
+    before: Time | None = None
+    as_of: Time | None = None
+    roles: list[Role] = []
+    agent: StrictStr | None = None
+    metadata: dict[str, Any] = {}
+    user: StrictStr | None = None
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    explain: StrictBool = False
+    scope: Literal["namespace"] | None = None
+
+
+class HitOut(BaseModel):
+    """A message that speaks to the question."""
+
+    message_id: str
+    conversation_id: str
+    thread_id: str
+    role: str
+    name: str | None
+    text: str
+    created_at: datetime
+    score: float
+    stratum: str
+    why: dict[str, Any]
+
+
+class RecallOut(BaseModel):
+    """Hits, best first."""
+
+    hits: list[HitOut]
+    support: list[dict[str, Any]] = []
+    took_ms: float
+    funnel: dict[str, int] | None = None
+
+
+class ContextIn(Body):
+    """A prompt to assemble."""
+
+    conversation_id: StrictStr
+    message: StrictStr | None = None
+    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 4000
+    agent: StrictStr | None = None
+    model: StrictStr | None = None
+    user: StrictStr | None = None
+    as_of: Time | None = None
+
+
+class ConversationOut(BaseModel):
+    """A conversation of the list."""
+
+    object: Literal["conversation"] = "conversation"
+    conversation_id: str
+    thread_id: str
+    agent: str | None
+    created_at: datetime
+    messages: int
+    last_message_at: datetime | None
+
+
+class MessageOut(BaseModel):
+    """A message of a conversation."""
+
+    object: Literal["message"] = "message"
+    message_id: str
+    conversation_id: str
+    thread_id: str
+    role: str
+    name: str | None
+    agent: str | None
+    content: str | list[dict[str, Any]]
+    text: str
+    tool_calls: list[dict[str, Any]] | None
+    tool_call_id: str | None
+    created_at: datetime
+    recorded_at: datetime
+    metadata: dict[str, Any]
+
+
+def hit_out(hit: RecallHit) -> HitOut:
+    """A hit as clients see it."""
+    return HitOut.model_validate(hit, from_attributes=True)
+
+
+def conversation_out(conversation: Conversation) -> ConversationOut:
+    """A conversation as clients see it."""
+    return ConversationOut.model_validate(conversation, from_attributes=True)
+
+
+def message_out(message: Message) -> MessageOut:
+    """A message as clients see it."""
+    return MessageOut.model_validate(message, from_attributes=True)

@@ -1,0 +1,28 @@
+"""The parts that the routes speak to."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assistant import CustomAssistant, Settings
+from memory_engine import MemoryEngine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """The memory and the assistant over it, for one run of the service."""
+
+    settings: Settings
+    engine: MemoryEngine
+    assistant: CustomAssistant
+    #: Names this run to the command line, so that it does not speak to another service.
+    run_token: str
+
+    def examined(self, *, repair: bool) -> list[dict[str, Any]]:
+        """The doctor's findings as JSON values."""
+        findings = self.engine.examine(repair=repair)
+        return [{**asdict(finding), "healthy": finding.healthy} for finding in findings]
+
+    def close(self) -> None:
+        """Close everything, the memory last."""
+        self.assistant.close()
+        self.engine.close()

@@ -1,0 +1,20 @@
+"""A conversation, turn by turn, over the memory. These are the assistant's public names."""
+
+from assistant.context_manager import DEFAULT_BUDGET, Prompt, PromptRequest
+from assistant.custom_assistant import CustomAssistant, Reply, Turn
+from assistant.errors import AssistantError
+from assistant.packing import within_budget
+from assistant.settings import Settings, load_settings
+
+__all__ = [
+    "DEFAULT_BUDGET",
+    "AssistantError",
+    "CustomAssistant",
+    "Prompt",
+    "PromptRequest",
+    "Reply",
+    "Settings",
+    "Turn",
+    "load_settings",
+    "within_budget",
+]
