@@ -3,13 +3,16 @@
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 from api.services import Services
 from assistant import CustomAssistant, Settings
 from memory_engine import MemoryEngine, Scope
+from memory_engine.storage.database import Database
+from memory_engine.storage.directory import DataDirectory
 
 _SERVICE_FILE = "service.json"
 
@@ -69,3 +72,24 @@ def read_service_file(data_dir: Path) -> dict[str, str] | None:
 def remove_service_file(data_dir: Path) -> None:
     """The service has ended."""
     (data_dir / _SERVICE_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database alone, for schema commands; its directory is ours meanwhile.
+
+    Raises:
+        StoreInUse: another process owns the directory.
+    """
+    if settings.database_url is not None:
+        database = Database(settings.database_url)
+        yield database
+        database.close()
+        return
+    directory = DataDirectory(settings.data_dir)
+    database = Database.in_directory(directory.path)
+    try:
+        yield database
+    finally:
+        database.close()
+        directory.close()

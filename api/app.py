@@ -1,0 +1,40 @@
+"""The application: routes, errors and limits around services that are handed to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from api import errors
+from api.body_limit import BodyLimit
+from api.routes import assistant, contexts, health, memory, planned
+from api.services import Services
+from memory_engine.storage.database import POOL_SIZE
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI application over these services; who made them closes them."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # As many request threads as database connections: none of them waits for one.
+        to_thread.current_default_thread_limiter().total_tokens = POOL_SIZE
+        yield
+
+    app = FastAPI(
+        title="memory-engine",
+        summary="A memory that conversations can live in.",
+        version="0.1.0",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    for routes in (planned, health, contexts, assistant, memory):
+        app.include_router(routes.router)
+    app.mount("/web", StaticFiles(directory=health.WEB), name="web")
+    return app

@@ -1,0 +1,144 @@
+"""The command line. Heavy imports stand inside the commands, so that --help answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="A memory that conversations can live in.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+db_app = typer.Typer(help="Schema migrations.", no_args_is_help=True)
+app.add_typer(db_app, name="db")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where the store is; MEMORY_ENGINE_DATA_DIR or ./memory-data unless given."),
+]
+
+
+def main() -> None:
+    """Run a command; a mistake gives one line on stderr and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as exc:
+        from api.client import is_told  # imported by then wherever one of our errors can come from
+
+        if not is_told(exc):
+            raise
+        typer.echo(f"memory-engine: {exc}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    data_dir: DataDir = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the sample conversations when the store is empty.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs servers for SQL and Chroma.")] = 1,
+) -> None:
+    """Run the service and the web console."""
+    from api.server import run_server
+    from assistant import load_settings
+
+    run_server(load_settings(data_dir=data_dir), host=host, port=port, demo=demo, workers=workers)
+
+
+@app.command()
+def recall(
+    query: Annotated[str, typer.Argument(help="A question or some words.")],
+    k: Annotated[int, typer.Option("-k", help="How many hits at most.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Show why each was found.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Search the history."""
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir) as client:
+        found = client.call("POST", "/v1/memory/recall", {"query": query, "k": k, "explain": explain})
+    console.print_json(found) if as_json else console.print_hits(found, explain=explain)
+
+
+@app.command()
+def context(
+    conversation_id: Annotated[str, typer.Argument(metavar="ID", help="The conversation; it may be new.")],
+    message: Annotated[str, typer.Argument(help="What the person says.")],
+    budget: Annotated[int, typer.Option(help="Tokens that the prompt may take.")] = 2000,
+    data_dir: DataDir = None,
+) -> None:
+    """Print the prompt that would be sent, and why each part is there."""
+    from api import console
+    from api.client import open_client
+
+    body = {"conversation_id": conversation_id, "message": message, "token_budget": budget}
+    with open_client(data_dir) as client:
+        console.print_prompt(client.call("POST", "/v1/memory/context", body))
+
+
+@app.command()
+def chat(
+    conversation: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    agent: Annotated[str | None, typer.Option(help="greeter, spec or pm.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Talk in the terminal; /recall shows what was recalled for the last reply, /quit ends."""
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir) as client:
+        console.chat(client, conversation, agent)
+
+
+@app.command()
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Remake what is missing or wrong.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Check that everything derived matches the messages."""
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir) as client, console.working("Examining"):
+        found = client.call("POST", f"/v1/memory/doctor?repair={str(repair).lower()}")
+    if not console.print_findings(found["findings"]):
+        raise typer.Exit(1)
+
+
+@db_app.command("upgrade")
+def db_upgrade(data_dir: DataDir = None) -> None:
+    """Bring the database to the newest schema."""
+    from api.bootstrap import open_database
+    from assistant import load_settings
+    from memory_engine.storage import migrations
+
+    with open_database(load_settings(data_dir=data_dir)) as database:
+        changed = migrations.upgrade(database)
+    typer.echo(f"schema {migrations.HEAD}" + ("" if changed else ", nothing to do"))
+
+
+@db_app.command("current")
+def db_current(data_dir: DataDir = None) -> None:
+    """Print the schema that the database has."""
+    from api.bootstrap import open_database
+    from assistant import load_settings
+    from memory_engine.storage import migrations
+
+    with open_database(load_settings(data_dir=data_dir)) as database:
+        typer.echo(migrations.current(database) or "empty")
+
+
+@db_app.command("history")
+def db_history() -> None:
+    """Print every schema and what it brought."""
+    from memory_engine.storage import migrations
+
+    rows: list[Any] = migrations.history()
+    for revision, what in rows:
+        typer.echo(f"{revision}  {what}")

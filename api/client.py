@@ -1,0 +1,109 @@
+"""How commands reach the service: over HTTP where one runs on the directory, else in this process. One way to call."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+
+from api.bootstrap import open_services, read_service_file
+from assistant import AssistantError, load_settings
+from memory_engine import MemoryEngineError
+from memory_engine.errors import StoreInUse
+
+#: Seconds for the longest command, a repair.
+_TIMEOUT = 3600.0
+
+
+class ServiceError(Exception):
+    """The service refused, or could not be reached."""
+
+
+def is_told(exc: Exception) -> bool:
+    """Whether the error is one that its message explains, rather than a mistake of the program."""
+    return isinstance(exc, ServiceError | MemoryEngineError | AssistantError)
+
+
+class Client(Protocol):
+    """Calls a route."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON.
+
+        Raises:
+            ServiceError: the service refused.
+        """
+        ...
+
+
+class RemoteClient:
+    """Calls the running service."""
+
+    def __init__(self, address: str, token: str) -> None:
+        headers = {"authorization": f"Bearer {token}"}
+        self._http = httpx2.Client(base_url=address, headers=headers, timeout=_TIMEOUT, trust_env=False)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON."""
+        try:
+            return _answer(self._http.request(method, path, json=body))
+        except httpx2.HTTPError as exc:
+            raise ServiceError(f"The running service does not answer: {exc}") from exc
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+class LocalClient:
+    """Calls the application in this process, which owns the directory meanwhile."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON."""
+        return _answer(asyncio.run(self._request(method, path, body)))
+
+    async def _request(self, method: str, path: str, body: Any) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=self._app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://local", timeout=_TIMEOUT) as http:
+            return await http.request(method, path, json=body)
+
+
+def _answer(response: httpx2.Response) -> Any:
+    body = response.json()
+    if response.is_error:
+        raise ServiceError(body["error"]["message"])
+    return body
+
+
+@contextmanager
+def open_client(data_dir: Path | None) -> Iterator[Client]:
+    """A client of the service on this directory.
+
+    Raises:
+        StoreInUse: another process owns the directory and serves nothing.
+        ServiceError: the running service does not answer.
+    """
+    settings = load_settings(data_dir=data_dir)
+    try:
+        services = open_services(settings)
+    except StoreInUse:
+        running = read_service_file(settings.data_dir)
+        if running is None:
+            raise
+        remote = RemoteClient(running["address"], running["token"])
+        try:
+            yield remote
+        finally:
+            remote.close()
+        return
+    from api.app import create_app
+
+    try:
+        yield LocalClient(create_app(services))
+    finally:
+        services.close()

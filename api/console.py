@@ -1,0 +1,111 @@
+"""What commands show in a terminal."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+_out = Console()
+_HELP = "/recall what was recalled · /prompt the prompt that was sent · /agent NAME · /quit"
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A moving line on stderr while something takes its time."""
+    with Console(stderr=True).status(f"{what} …"):
+        yield
+
+
+def print_json(value: Any) -> None:
+    """The value as JSON, plain, for other programs."""
+    _out.print(json.dumps(value, ensure_ascii=False, indent=2), markup=False, highlight=False, soft_wrap=True)
+
+
+def print_hits(found: dict[str, Any], *, explain: bool) -> None:
+    """Hits, best first."""
+    if not found["hits"]:
+        _out.print("Nothing relevant is remembered.")
+    for hit in found["hits"]:
+        who = hit["name"] or hit["role"]
+        head = f"{hit['score']:.2f}  {hit['created_at'][:16].replace('T', ' ')}  {who} in {hit['conversation_id']}"
+        _out.print(f"[bold]{escape(head)}[/bold]", highlight=False)
+        _out.print("      " + escape(" ".join(hit["text"].split())), highlight=False)
+        if explain:
+            why = {name: value for name, value in hit["why"].items() if value}
+            _out.print(f"      [dim]{escape(json.dumps(why, ensure_ascii=False))}[/dim]", highlight=False)
+    if explain and found.get("funnel"):
+        _out.print(f"[dim]{escape(json.dumps(found['funnel']))}[/dim]", highlight=False)
+
+
+def print_prompt(prompt: dict[str, Any]) -> None:
+    """The messages of a prompt, and the account of them."""
+    for message in prompt["messages"]:
+        _out.print(f"[bold]{message['role']}[/bold]", highlight=False)
+        _out.print(str(message["content"]), markup=False, highlight=False)
+        _out.print()
+    manifest = prompt["manifest"]
+    table = Table("kind", "tokens", "why", title=f"{prompt['tokens']} of {manifest['token_budget']} tokens")
+    for item in manifest["items"]:
+        why = item["why"] if isinstance(item["why"], str) else json.dumps(item["why"], ensure_ascii=False)
+        table.add_row(item["kind"], str(item["tokens"]), escape(why))
+    _out.print(table)
+    _out.print(f"left out: {len(manifest['left_out'])}   manifest: {prompt['manifest_id']}", highlight=False)
+
+
+def print_findings(findings: list[dict[str, Any]]) -> bool:
+    """The doctor's findings; returns whether all is well now."""
+    for finding in findings:
+        mark = "[green]ok[/green]" if finding["healthy"] else "[red]!![/red]"
+        mended = f" ({finding['repaired']} repaired)" if finding["repaired"] else ""
+        _out.print(f"{mark}  {finding['check']}: {escape(finding['detail'])}{mended}", highlight=False)
+    return all(finding["healthy"] for finding in findings)
+
+
+def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
+    """Talk until the person leaves."""
+    from api.client import ServiceError
+
+    name = conversation or f"chat-{secrets.token_hex(3)}"
+    _out.print(f"Conversation {name}. {_HELP}", highlight=False)
+    last: dict[str, Any] | None = None
+    while (line := _line()) is not None:
+        try:
+            if line in ("/recall", "/prompt"):
+                _show_last(client, last, whole=line == "/prompt")
+            elif line.startswith("/agent"):
+                agent = line.removeprefix("/agent").strip() or None
+            elif line == "/quit":
+                return
+            elif line:
+                body = {"message": line, "agent": agent}
+                last = client.call("POST", f"/v1/assistant/conversations/{name}/messages", body)
+                _out.print(f"[bold]{last['agent']}[/bold]: {escape(last['text'])}", highlight=False)
+        except ServiceError as exc:
+            _out.print(f"[red]{escape(str(exc))}[/red]", highlight=False)
+
+
+def _line() -> str | None:
+    try:
+        return _out.input("[bold]you[/bold]: ").strip()
+    except EOFError:
+        return None
+
+
+def _show_last(client: "Client", last: dict[str, Any] | None, *, whole: bool) -> None:
+    if last is None:
+        _out.print("Nothing was said yet.")
+        return
+    prompt = client.call("GET", f"/v1/memory/contexts/{last['manifest_id']}")
+    if whole:
+        print_prompt(prompt)
+        return
+    recalled = [m["content"] for m in prompt["messages"] if str(m["content"]).startswith("<recalled_memory>")]
+    _out.print("\n".join(recalled) or "Nothing was recalled.", markup=False, highlight=False)

@@ -1,0 +1,56 @@
+"""/health and /ready, and the pages."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+
+from api.deps import ServicesDep
+
+router = APIRouter()
+WEB = Path(str(files("api"))) / "web"
+
+
+@router.get("/health", tags=["service"])
+def health() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/ready", tags=["service"])
+def ready(services: ServicesDep) -> JSONResponse:
+    """Whether requests can be served, part by part; 503 when the database does not answer."""
+    parts: dict[str, Any] = {
+        name: {"status": "ok" if part.ok else "degraded", "detail": part.detail}
+        for name, part in services.engine.parts().items()
+    }
+    settings = services.settings
+    if settings.has_model:
+        parts["model"] = {"status": "ok", "detail": f"{settings.default_model}, then {settings.fallback_model}"}
+    else:
+        detail = "No model is configured: the offline responder quotes what is remembered."
+        parts["model"] = {"status": "offline", "detail": detail}
+    degraded = any(part["status"] == "degraded" for part in parts.values())
+    return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts})
+
+
+@router.get("/", include_in_schema=False)
+def page() -> FileResponse:
+    """The web page."""
+    return FileResponse(WEB / "index.html")
+
+
+@router.get("/docs", include_in_schema=False)
+def docs() -> HTMLResponse:
+    """Swagger UI, from files of our own."""
+    vendor = "/web/vendor/swagger-ui"
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="memory-engine",
+        swagger_js_url=f"{vendor}/swagger-ui-bundle.js",
+        swagger_css_url=f"{vendor}/swagger-ui.css",
+        swagger_favicon_url=f"{vendor}/favicon-32x32.png",
+    )

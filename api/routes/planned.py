@@ -1,0 +1,28 @@
+"""Routes that the specification names and this build does not have yet: 400, never an empty answer."""
+
+from fastapi import APIRouter
+
+from api.errors import RequestRefused
+
+router = APIRouter(include_in_schema=False)
+
+_PLANNED = (
+    "/v1/memory/recall/why-not", "/v1/memory/contexts/{manifest_id}/diff",
+    "/v1/memory/conversations/{conversation_id:path}/links", "/v1/memory/links", "/v1/memory/links/{rest:path}",
+    "/v1/memory/path", "/v1/memory/graph", "/v1/memory/conversations/{conversation_id:path}/summaries",
+    "/v1/memory/patterns", "/v1/memory/patterns/{rest:path}", "/v1/memory/notes/{name}",
+    "/v1/memory/messages/{rest:path}", "/v1/memory/restore", "/v1/memory/prune", "/v1/memory/erase",
+    "/v1/memory/receipts/{receipt_id}", "/v1/assistant/agents", "/v1/assistant/tool-calls", "/v1/assistant/cost",
+    "/v1/chat/completions", "/v1/assistants", "/v1/assistants/{rest:path}", "/v1/threads", "/v1/threads/{rest:path}",
+    "/v1/files", "/v1/files/{rest:path}", "/v1/vector_stores", "/v1/vector_stores/{rest:path}", "/v1/models",
+    "/v1/models/{rest:path}", "/v1/conversations", "/v1/conversations/{rest:path}", "/mcp", "/metrics",
+)  # fmt: skip
+
+
+def planned() -> None:
+    """Say that the route is not there yet."""
+    raise RequestRefused(400, "This route is specified and not implemented yet.", code="not_implemented")
+
+
+for _path in _PLANNED:
+    router.add_api_route(_path, planned, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -1,0 +1,81 @@
+"""Runs the service: opens the parts, tells where it is, serves, and closes them in order."""
+
+import ipaddress
+import socket
+import sys
+
+import typer
+import uvicorn
+
+from api.app import create_app
+from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
+from api.client import ServiceError
+from api.console import working
+from assistant import Settings
+
+
+def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers: int) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        ServiceError: the address cannot be used, or the settings do not allow to serve so.
+        MemoryEngineError: the store cannot be opened.
+    """
+    _check_allowed(settings, host, workers)
+    services = open_services(settings)
+    try:
+        if demo:
+            with working("Loading the sample conversations"):
+                load_samples(services.engine, lambda _name: None)
+        listener = _listen(host, port)
+        address = f"http://{_bracketed(host)}:{listener.getsockname()[1]}"
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        write_service_file(settings.data_dir, address, services.run_token)
+        _greet(address, settings)
+        config = uvicorn.Config(create_app(services), log_level="warning", timeout_graceful_shutdown=10)
+        uvicorn.Server(config).run(sockets=[listener])
+        remove_service_file(settings.data_dir)
+    finally:
+        services.close()
+
+
+def _check_allowed(settings: Settings, host: str, workers: int) -> None:
+    if workers > 1:
+        raise ServiceError("--workers above 1 is not implemented yet; one process serves.")
+    if settings.api_keys_required:
+        raise ServiceError("MEMORY_ENGINE_API_KEYS_REQUIRED is set, and API keys are not implemented yet.")
+    if not _is_loopback(host):
+        raise ServiceError(f"Without API keys the service binds to a loopback address only, not to {host}.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ServiceError(f"{host}:{port} cannot be used: {exc.strerror}.") from exc
+    listener.listen(128)
+    return listener
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _greet(address: str, settings: Settings) -> None:
+    typer.echo(f"memory-engine serves on {address} (console at /, routes at /docs), data in {settings.data_dir}")
+    if not settings.has_model:
+        typer.echo("No model is configured: replies quote what is remembered. Set OPENAI_API_KEY or OPENAI_BASE_URL.")
+    sys.stdout.flush()

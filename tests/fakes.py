@@ -1,0 +1,112 @@
+"""Fakes: a clock that stands, an embedder that needs no weights, a model server that says what it is told."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+from memory_engine.models import Space
+
+
+@dataclass
+class FixedClock:
+    """Stands until it is moved."""
+
+    moment: datetime = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, **kwargs: float) -> None:
+        self.moment += timedelta(**kwargs)
+
+
+class HashEmbedder:
+    """Vectors from hashes of words: texts that share words are near one another."""
+
+    space = Space(model="hash", dimension=32)
+
+    def chunks(self, text: str) -> list[str]:
+        return [text[start : start + 1000] for start in range(0, max(1, len(text)), 1000)]
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), 32), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().split():
+                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
+                row += np.random.default_rng(seed).standard_normal(32).astype(np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths == 0, 1, lengths)
+
+
+@dataclass
+class Scripted:
+    """One answer of the scripted model: a text, or a status with an error, or silence."""
+
+    text: str = "ok"
+    status: int = 200
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    #: Waits until the server is closed instead of answering.
+    hangs: bool = False
+    #: Sent as it is, instead of a completion.
+    raw: bytes | None = None
+
+
+class ScriptedModel:
+    """A Chat Completions server that answers by a script; without one it says "ok". Keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.script: list[Scripted] = []
+        self.requests: list[dict[str, Any]] = []
+        self._closing = threading.Event()
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers.get("content-length", 0))
+                owner.requests.append(json.loads(self.rfile.read(size)))
+                answer = owner.script.pop(0) if owner.script else Scripted()
+                if answer.hangs:
+                    owner._closing.wait(30)
+                    return
+                body = answer.raw if answer.raw is not None else owner.body(answer)
+                self.send_response(answer.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def body(self, answer: Scripted) -> bytes:
+        if answer.status != 200:
+            error = {"message": answer.text, "type": "error", "param": None, "code": answer.code}
+            return json.dumps({"error": error}).encode()
+        message = {"role": "assistant", "content": answer.text}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        model = self.requests[-1]["model"]
+        shape = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
+        return json.dumps({**shape, "choices": [choice], "usage": usage}).encode()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
