@@ -87,7 +87,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
         database.close()
         return
     directory = DataDirectory(settings.data_dir)
-    database = Database.in_directory(directory.path)
+    database = Database(Database.url_in(directory.path))
     try:
         yield database
     finally:

@@ -39,7 +39,9 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     data_dir: DataDir = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Load the sample conversations when the store is empty.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Load the sample conversations when the store is empty.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs servers for SQL and Chroma.")] = 1,
 ) -> None:
     """Run the service and the web console."""

@@ -20,7 +20,10 @@ class ConversationManager:
             ConversationNotFound: the conversation is another user's.
         """
         kept = self._engine.remember(
-            conversation_id, [{"role": "user", "content": check_text(text, "message")}], scope=scope, agent=agent
+            conversation_id,
+            [{"role": "user", "content": check_text(text, "message")}],
+            scope=scope,
+            agent=agent,
         )
         return self._engine.message(kept.message_ids[0], scope=scope)
 

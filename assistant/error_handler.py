@@ -5,7 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from assistant.errors import (
     ModelContextTooLong,
@@ -44,9 +50,7 @@ class ErrorHandler:
         """Take the seconds that a whole turn may spend on its model."""
         self._turn_timeout = turn_timeout
 
-    async def call(
-        self, models: Sequence[str], ask: Callable[[str], Awaitable[T]]
-    ) -> tuple[T, str, list[Attempt]]:
+    async def call(self, models: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> tuple[T, str, list[Attempt]]:
         """Ask the models in turn until one answers: the answer, the model, and every attempt.
 
         Raises:
@@ -67,7 +71,10 @@ class ErrorHandler:
 
     async def _ask(self, model: str, ask: Callable[[str], Awaitable[T]], attempts: list[Attempt]) -> T:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(_ATTEMPTS), wait=_wait, retry=retry_if_exception(_is_transient), reraise=True
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=_wait,
+            retry=retry_if_exception(_is_transient),
+            reraise=True,
         )
         async for attempt in retrying:
             with attempt:

@@ -30,7 +30,7 @@ class TiktokenCounter:
 
 
 def open_counter(settings: Settings) -> TokenCounter:
-    """tiktoken's tables where they already are on this machine, else the bundled tokenizer with its margin."""
+    """Tiktoken's tables where they already are on this machine, else the bundled tokenizer with its margin."""
     folder: Path | None = settings.tiktoken_cache_dir
     table = hashlib.sha1(_TABLE.encode(), usedforsecurity=False).hexdigest()
     if folder is not None and (folder / table).is_file():

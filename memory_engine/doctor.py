@@ -118,9 +118,7 @@ def _remake(patient: Patient, key: ScopeKey, lacking: Sequence[Message]) -> None
 
 def _entry(message: Message) -> Entry:
     new = NewMessage(role=message.role, text=message.text, name=message.name)
-    return Entry(
-        message_id=message.message_id, message=new, created_at=to_micros(message.created_at), derived=None
-    )
+    return Entry(message_id=message.message_id, message=new, created_at=to_micros(message.created_at), derived=None)
 
 
 def _vector_index(patient: Patient, keys: Sequence[ScopeKey], repair: bool, progress: Progress) -> Finding:

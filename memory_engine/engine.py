@@ -1,6 +1,5 @@
 """MemoryEngine: remember and recall, with the parts joined in one place."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,10 +8,9 @@ from typing import Any
 
 from memory_engine import doctor
 from memory_engine.clock import SystemClock
-from memory_engine.embedding import DEFAULT_EMBEDDER, open_embedder
+from memory_engine.embedding import DEFAULT_EMBEDDER
 from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
-from memory_engine.indexing import Indexer, IndexingWorker
-from memory_engine.lexical.analysis import ANALYSER_VERSION
+from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     MAX_MESSAGES,
     Conversation,
@@ -31,13 +29,9 @@ from memory_engine.models import (
     to_micros,
 )
 from memory_engine.ports import Clock
-from memory_engine.recall.recaller import DEFAULT_THRESHOLD, Recaller
-from memory_engine.recall.resident import ResidentScopes
-from memory_engine.remembering import Rememberer
-from memory_engine.storage import embeddings, messages, migrations, outbox, scopes, store_settings, threads
-from memory_engine.storage.database import Database, Transaction
-from memory_engine.storage.directory import DataDirectory
-from memory_engine.vectors.chroma import ChromaIndex
+from memory_engine.recall.recaller import DEFAULT_THRESHOLD
+from memory_engine.storage import messages, migrations, outbox, scopes, threads
+from memory_engine.storage.database import Transaction
 
 DEFAULT_SCOPE = Scope()
 
@@ -56,18 +50,10 @@ class MemoryEngine:
     Open it with `MemoryEngine.open`; use it as a context manager, or close it.
     """
 
-    def __init__(
-        self, database: Database, residents: ResidentScopes, rememberer: Rememberer, recaller: Recaller,
-        worker: IndexingWorker, patient: doctor.Patient, clock: Clock,
-    ) -> None:  # fmt: skip
-        self.database = database
-        self.clock = clock
-        self._residents = residents
-        self._rememberer = rememberer
-        self._recaller = recaller
-        self._worker = worker
-        self._patient = patient
-        self._directory: DataDirectory | None = None
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.database = parts.database
+        self.clock = parts.clock
 
     @classmethod
     def open(
@@ -96,57 +82,19 @@ class MemoryEngine:
             SchemaMismatch: a later version of the program wrote the database.
             EmbedderUnavailable: the embedder cannot be had.
         """
-        directory = None if database_url and chroma_url else DataDirectory(Path(data_dir))
-        try:
-            if database_url is not None:
-                database = Database(database_url)
-            else:
-                assert directory is not None  # noqa: S101 - it is only None when there is a URL
-                database = Database.in_directory(directory.path)
-            migrations.upgrade(database)
-            engine = cls._joined(database, directory, chroma_url, embedder, clock or SystemClock(), index_threshold)
-        except BaseException:
-            if directory is not None:
-                directory.close()
-            raise
-        engine._directory = directory
-        engine._worker.start()
-        return engine
-
-    @classmethod
-    def _joined(
-        cls, database: Database, directory: DataDirectory | None, chroma_url: str | None, embedder: str,
-        clock: Clock, threshold: int,
-    ) -> "MemoryEngine":  # fmt: skip  # noqa: PLR0913
-        chosen = open_embedder(embedder)
-        with database.write() as db:
-            store_id = store_settings.set_once(db, "store_id", secrets.token_hex(4))
-            term_key = bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16)))
-            store_settings.set_once(db, "analyser", str(ANALYSER_VERSION))
-            space_id = embeddings.ensure_space(db, chosen.space)
-        if chroma_url is not None:
-            index = ChromaIndex.server(chroma_url, store_id=store_id, space_id=space_id)
-        else:
-            assert directory is not None  # noqa: S101
-            index = ChromaIndex.embedded(directory.chroma, store_id=store_id, space_id=space_id)
-        dimension = chosen.space.dimension
-        residents = ResidentScopes(database, space_id=space_id, dimension=dimension)
-        recaller = Recaller(database, residents, chosen, term_key=term_key, space_id=space_id)
-        recaller.use_index(index, threshold)
-        rememberer = Rememberer(database, chosen, clock, term_key=term_key, space_id=space_id)
-        indexer = Indexer(database, index, space_id=space_id, dimension=dimension, threshold=threshold)
-        patient = doctor.Patient(
-            database=database, index=index, indexer=indexer, rememberer=rememberer, residents=residents,
-            space_id=space_id, dimension=dimension, threshold=threshold,
-        )  # fmt: skip
-        return cls(database, residents, rememberer, recaller, IndexingWorker(indexer), patient, clock)
+        options = Options(
+            data_dir=Path(data_dir),
+            database_url=database_url,
+            chroma_url=chroma_url,
+            embedder=embedder,
+            clock=clock or SystemClock(),
+            index_threshold=index_threshold,
+        )
+        return cls(join(options))
 
     def close(self) -> None:
         """Finish the background step at hand, close the database, and let go of the folder."""
-        self._worker.stop()
-        self.database.close()
-        if self._directory is not None:
-            self._directory.close()
+        self._parts.close()
 
     def __enter__(self) -> "MemoryEngine":
         return self
@@ -184,8 +132,8 @@ class MemoryEngine:
             message if isinstance(message, NewMessage) else parse_message(message, f"messages[{number}]")
             for number, message in enumerate(messages)
         ]
-        remembered = self._rememberer.remember(scope, conversation_id, new, agent)
-        self._worker.notify()
+        remembered = self._parts.rememberer.remember(scope, conversation_id, new, agent)
+        self._parts.worker.notify()
         return remembered
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:
@@ -210,9 +158,9 @@ class MemoryEngine:
             key = scopes.find_scope(db, scope)
         if key is None:
             if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
-                raise ConversationNotFound(f"There is no conversation {named!r}.", param="conversation_id")
+                raise _unknown(named)
             return Recollection(hits=(), funnel={"messages": 0, "passed_filters": 0, "above_floor": 0, "returned": 0})
-        return self._recaller.recall(key, query)
+        return self._parts.recaller.recall(key, query)
 
     def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
         """One conversation.
@@ -238,16 +186,14 @@ class MemoryEngine:
             key = scopes.find_scope(db, scope)
             if key is None:
                 if page.after is not None:
-                    raise ConversationNotFound(f"There is no conversation {page.after!r}.", param="after")
+                    raise _unknown(page.after, "after")
                 return [], False
-        found = self._recaller.conversations_with(key, q) if q is not None else []
+        found = self._parts.recaller.conversations_with(key, q) if q is not None else []
         wanted = threads.ConversationFilter(agent=agent, name_part=q, besides=found)
         with self.database.read() as db:
             return threads.list_conversations(db, key, page, wanted)
 
-    def messages(
-        self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE
-    ) -> tuple[list[Message], bool]:
+    def messages(self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE) -> tuple[list[Message], bool]:
         """A page of a conversation's messages by their order, and whether more follow.
 
         Raises:
@@ -318,12 +264,12 @@ class MemoryEngine:
         with self.database.read() as db:
             waiting, _ = outbox.lag(db)
         dialect = "SQLite" if self.database.is_sqlite else "PostgreSQL"
-        problem = self._worker.problem
-        vectors = f"exact below {self._patient.threshold:,} messages in a scope, Chroma from there on"
+        problem = self._parts.worker.problem
+        vectors = f"exact below {self._parts.patient.threshold:,} messages in a scope, Chroma from there on"
         return {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
-            "embedder": PartStatus(ok=True, detail=self._rememberer.space.name),
+            "embedder": PartStatus(ok=True, detail=self._parts.rememberer.space.name),
             "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
         }
 
@@ -333,7 +279,7 @@ class MemoryEngine:
         Raises:
             StoreError: the store does not answer.
         """
-        return doctor.examine(self._patient, repair=repair, progress=progress)
+        return doctor.examine(self._parts.patient, repair=repair, progress=progress)
 
     def ensure_scope(self, db: Transaction, scope: Scope) -> ScopeKey:
         """The scope's key within an open transaction, for tables that others keep beside the memory's."""
@@ -348,3 +294,7 @@ class MemoryEngine:
         if key is None:
             raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
         return key
+
+
+def _unknown(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:
+    return ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)

@@ -5,7 +5,16 @@ from dataclasses import replace
 
 from memory_engine.errors import IdConflict, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
-from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
+from memory_engine.models import (
+    Message,
+    NewMessage,
+    Remembered,
+    Scope,
+    ScopeKey,
+    from_micros,
+    random_id,
+    to_micros,
+)
 from memory_engine.ports import Clock, Embedder
 from memory_engine.storage import embeddings, messages, outbox, scopes, threads
 from memory_engine.storage.database import Database, Transaction
@@ -16,9 +25,7 @@ from memory_engine.storage.threads import Thread
 class Rememberer:
     """The one way by which messages get into the store."""
 
-    def __init__(
-        self, database: Database, embedder: Embedder, clock: Clock, *, term_key: bytes, space_id: int
-    ) -> None:
+    def __init__(self, database: Database, embedder: Embedder, clock: Clock, *, term_key: bytes, space_id: int) -> None:
         self._database = database
         self._embedder = embedder
         self._clock = clock
@@ -26,9 +33,7 @@ class Rememberer:
         self._space_id = space_id
         self.space = embedder.space
 
-    def remember(
-        self, scope: Scope, conversation_id: str, new: Sequence[NewMessage], agent: str | None
-    ) -> Remembered:
+    def remember(self, scope: Scope, conversation_id: str, new: Sequence[NewMessage], agent: str | None) -> Remembered:
         """Commit messages; when it returns they are durable and the next recall finds them.
 
         Raises:
@@ -113,9 +118,7 @@ def _thread(
     return replace(thread, agent=agent)
 
 
-def _without_known(
-    db: Transaction, key: ScopeKey, conversation_id: str, entries: Sequence[Entry]
-) -> list[Entry]:
+def _without_known(db: Transaction, key: ScopeKey, conversation_id: str, entries: Sequence[Entry]) -> list[Entry]:
     """The entries whose ids are new; the others must say what the kept message of that id says."""
     ids = [entry.message_id for entry in entries if entry.message.message_id is not None]
     found = messages.find_by_ids(db, key.namespace_id, ids) if ids else {}

@@ -29,7 +29,10 @@ def ready(services: ServicesDep) -> JSONResponse:
     }
     settings = services.settings
     if settings.has_model:
-        parts["model"] = {"status": "ok", "detail": f"{settings.default_model}, then {settings.fallback_model}"}
+        parts["model"] = {
+            "status": "ok",
+            "detail": f"{settings.default_model}, then {settings.fallback_model}",
+        }
     else:
         detail = "No model is configured: the offline responder quotes what is remembered."
         parts["model"] = {"status": "offline", "detail": detail}

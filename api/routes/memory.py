@@ -84,7 +84,10 @@ def conversation_messages(
 
 @router.get("/conversations/{conversation_id:path}")
 def conversation(
-    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, user: Annotated[str | None, Query()] = None
+    conversation_id: str,
+    services: ServicesDep,
+    namespace: NamespaceDep,
+    user: Annotated[str | None, Query()] = None,
 ) -> ConversationOut:
     """One conversation."""
     return conversation_out(services.engine.conversation(conversation_id, scope=Scope(namespace=namespace, user=user)))

@@ -66,4 +66,4 @@ class StaticEmbedder:
                     vectors[row] = self._table[encoding.ids].mean(axis=0)
             start = stop
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(lengths == 0, 1, lengths)
+        return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)

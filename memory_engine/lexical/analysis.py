@@ -67,9 +67,7 @@ def analyse(text: str) -> Analysis:
     terms = [_stem(word, language) for word in words if word not in stop]
     unspaced = [match.group() for match in _UNSPACED.finditer(text)]
     terms += [gram for run in unspaced for gram in _bigrams(run)]
-    return Analysis(
-        terms=tuple(terms + _identifiers(text)), words=len(words) + sum(len(run) for run in unspaced) // 2
-    )
+    return Analysis(terms=tuple(terms + _identifiers(text)), words=len(words) + sum(len(run) for run in unspaced) // 2)
 
 
 def analyse_message(text: str, name: str | None, said_at: datetime) -> Analysis:

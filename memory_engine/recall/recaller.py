@@ -41,7 +41,13 @@ class Recaller:
     """Finds what a scope's messages say about a question."""
 
     def __init__(
-        self, database: Database, residents: ResidentScopes, embedder: Embedder, *, term_key: bytes, space_id: int
+        self,
+        database: Database,
+        residents: ResidentScopes,
+        embedder: Embedder,
+        *,
+        term_key: bytes,
+        space_id: int,
     ) -> None:
         self._database = database
         self._residents = residents
@@ -109,17 +115,11 @@ class Recaller:
                     raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
 
     def _allowed(self, key: ScopeKey, catalogue: CatalogueView, query: RecallQuery) -> Mask:
-        allowed = np.ones(len(catalogue), bool)
+        allowed = _said_within(catalogue, query)
         if query.conversation_id is not None:
             allowed &= catalogue.conversation == catalogue.number("conversation", query.conversation_id)
         for name in query.exclude_conversation_ids:
             allowed &= catalogue.conversation != catalogue.number("conversation", name)
-        if query.after is not None:
-            allowed &= catalogue.created_at >= to_micros(query.after)
-        if query.before is not None:
-            allowed &= catalogue.created_at < to_micros(query.before)
-        if query.as_of is not None:
-            allowed &= catalogue.created_at <= to_micros(query.as_of)
         if query.roles:
             allowed &= np.isin(catalogue.role, [catalogue.number("role", role) for role in query.roles])
         if query.agent is not None:
@@ -161,7 +161,8 @@ class Recaller:
         worded = np.argpartition(-share, min(wanted, size - 1))[:wanted]
         seeds = np.concatenate([memory.catalogue.positions(np.unique(near)), worded[share[worded] > 0]])
         around = with_neighbours(memory.catalogue, seeds)
-        return np.union1d(memory.catalogue.seq[around], tail).tolist()
+        wanted_seqs: list[int] = np.union1d(memory.catalogue.seq[around], tail).tolist()
+        return wanted_seqs
 
     def _hits(
         self, memory: ScopeMemory, question: _Question, found: Ranking, best: NDArray[np.int64]
@@ -175,6 +176,17 @@ class Recaller:
             for seq, at, shown in zip(seqs, best, scores, strict=True)
             if seq in kept
         )
+
+
+def _said_within(catalogue: CatalogueView, query: RecallQuery) -> Mask:
+    within = np.ones(len(catalogue), bool)
+    if query.after is not None:
+        within &= catalogue.created_at >= to_micros(query.after)
+    if query.before is not None:
+        within &= catalogue.created_at < to_micros(query.before)
+    if query.as_of is not None:
+        within &= catalogue.created_at <= to_micros(query.as_of)
+    return within
 
 
 def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:

@@ -46,9 +46,7 @@ class _Resident:
 class ResidentScopes:
     """The scopes in memory, by key."""
 
-    def __init__(
-        self, database: Database, *, space_id: int, dimension: int, limit: int = DEFAULT_LIMIT
-    ) -> None:
+    def __init__(self, database: Database, *, space_id: int, dimension: int, limit: int = DEFAULT_LIMIT) -> None:
         self._database = database
         self._space_id = space_id
         self._dimension = dimension
@@ -118,9 +116,7 @@ class ResidentScopes:
         if rows:
             lexical = lexical.appended([np.frombuffer(row.terms, "<u4") for row in rows])
             resident.catalogue.append(rows)
-        resident.memory = ScopeMemory(
-            key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical
-        )
+        resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
         return resident.memory
 
     def _drop_least_recent(self, used: ScopeKey) -> None:

@@ -38,10 +38,10 @@ class Database:
             self._writer = create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
             self._reader = self._writer
 
-    @classmethod
-    def in_directory(cls, directory: Path) -> "Database":
-        """The SQLite database of a data directory."""
-        return cls(f"sqlite:///{directory / 'memory.sqlite3'}")
+    @staticmethod
+    def url_in(directory: Path) -> str:
+        """The URL of a data directory's SQLite database."""
+        return f"sqlite:///{directory / 'memory.sqlite3'}"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -44,9 +44,7 @@ def vectors_after(
     return np.array([row.seq for row in rows], np.int64), [row.vector for row in rows]
 
 
-def vectors_of(
-    db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]
-) -> tuple[Seqs, list[bytes]]:
+def vectors_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]) -> tuple[Seqs, list[bytes]]:
     """The vectors of these messages, in order of (seq, chunk): their seqs, and their bytes."""
     found: list[tuple[int, bytes]] = []
     for start in range(0, len(seqs), IN_LIST):
@@ -81,9 +79,7 @@ def without_vectors(db: Connection, key: ScopeKey, space_id: int) -> list[Messag
     return [message for message in found.values() if message.text.strip()]
 
 
-def insert_vectors(
-    db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[int, tuple[bytes, ...]]]
-) -> None:
+def insert_vectors(db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[int, tuple[bytes, ...]]]) -> None:
     """Write the vectors of messages anew, as rows of (seq, one vector a chunk)."""
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1, "space_id": space_id}
     for seq, vectors in rows:

@@ -80,7 +80,7 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
     }
 
 
-def _messages(key: ScopeKey) -> Select[Any]:
+def _messages(key: ScopeKey) -> Select[*tuple[Any, ...]]:
     return (
         select(ChatMessage, AssistantThread.conversation_id)
         .join(
@@ -92,7 +92,7 @@ def _messages(key: ScopeKey) -> Select[Any]:
     )
 
 
-def _message(row: Row[Any]) -> Message:
+def _message(row: Row[*tuple[Any, ...]]) -> Message:
     return Message(
         message_id=row.message_id,
         conversation_id=row.conversation_id,

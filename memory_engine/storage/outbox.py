@@ -29,9 +29,7 @@ def oldest(db: Connection, limit: int) -> list[Pending]:
     """The oldest rows."""
     query = select(OutboxRow).order_by(OutboxRow.created_at, OutboxRow.first_seq).limit(limit)
     return [
-        Pending(
-            key=ScopeKey(row.namespace_id, row.scope_id), first_seq=row.first_seq, last_seq=row.last_seq
-        )
+        Pending(key=ScopeKey(row.namespace_id, row.scope_id), first_seq=row.first_seq, last_seq=row.last_seq)
         for row in db.execute(query)
     ]
 

@@ -10,7 +10,7 @@ from memory_engine.storage.messages import by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
 
-def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[Any]]:
+def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The indexed messages after `seq`, in order.
 
     Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, terms.

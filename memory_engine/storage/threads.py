@@ -112,7 +112,7 @@ def _in_scope(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
     return (AssistantThread.namespace_id == key.namespace_id, AssistantThread.scope_id == key.scope_id)
 
 
-def _conversations(key: ScopeKey) -> Select[Any]:
+def _conversations(key: ScopeKey) -> Select[*tuple[Any, ...]]:
     said = (
         ChatMessage.namespace_id == AssistantThread.namespace_id,
         ChatMessage.thread_id == AssistantThread.thread_id,
@@ -129,7 +129,7 @@ def _conversations(key: ScopeKey) -> Select[Any]:
     ).where(*_in_scope(key))
 
 
-def _conversation(row: Row[Any]) -> Conversation:
+def _conversation(row: Row[*tuple[Any, ...]]) -> Conversation:
     return Conversation(
         conversation_id=row.conversation_id,
         thread_id=row.thread_id,

@@ -45,8 +45,9 @@ class ChromaIndex:
 
         def connect() -> "ClientAPI":
             import chromadb
+            from chromadb.config import Settings
 
-            return chromadb.PersistentClient(str(folder), settings=chromadb.Settings(anonymized_telemetry=False))
+            return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
 
         return cls(connect, store_id=store_id, space_id=space_id)
 
@@ -56,13 +57,14 @@ class ChromaIndex:
 
         def connect() -> "ClientAPI":
             import chromadb
+            from chromadb.config import Settings
 
             parts = urlsplit(url)
             return chromadb.HttpClient(
                 host=parts.hostname or "127.0.0.1",
                 port=parts.port or (443 if parts.scheme == "https" else 8000),
                 ssl=parts.scheme == "https",
-                settings=chromadb.Settings(anonymized_telemetry=False),
+                settings=Settings(anonymized_telemetry=False),
             )
 
         return cls(connect, store_id=store_id, space_id=space_id)
@@ -100,7 +102,7 @@ class ChromaIndex:
             rows = 0 if collection is None else collection.count()
             if collection is None or rows == 0:
                 return []
-            found = collection.query(query_embeddings=[vector], n_results=min(limit, rows), include=[])
+            found = collection.query(query_embeddings=vector[np.newaxis], n_results=min(limit, rows), include=[])
             return list(dict.fromkeys(int(name.partition(".")[0]) for name in found["ids"][0]))
 
     def count(self, scope: ScopeKey) -> int:
@@ -170,5 +172,5 @@ def _translated() -> Iterator[Any]:
         yield
     except IndexUnavailable:
         raise
-    except Exception as exc:  # noqa: BLE001 - the door at which one vendor's many errors stop
+    except Exception as exc:
         raise IndexUnavailable(f"Chroma does not do as asked: {exc}") from exc

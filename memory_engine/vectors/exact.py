@@ -91,5 +91,3 @@ class ExactIndex:
         with self._lock:
             self._tables.pop(scope, None)
             self._watermarks.pop(scope, None)
-
-

@@ -1,4 +1,6 @@
-"""namespaces, scopes, threads, messages, terms, embeddings, outbox, contexts"""
+"""namespaces, scopes, threads, messages, terms, embeddings, outbox, contexts."""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,15 +20,15 @@ def upgrade() -> None:
     _contexts()
 
 
-def _integer(name: str, kind: sa.types.TypeEngine = sa.Integer()) -> sa.Column:
-    return sa.Column(name, kind, nullable=False, autoincrement=False)
+def _integer(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, autoincrement=False)
 
 
-def _big(name: str) -> sa.Column:
-    return _integer(name, sa.BigInteger())
+def _big(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, autoincrement=False)
 
 
-def _references(columns: tuple[str, ...], table: str, **options: str) -> sa.ForeignKeyConstraint:
+def _references(columns: tuple[str, ...], table: str, **options: Any) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(columns, [f"{table}.{column}" for column in columns], **options)
 
 

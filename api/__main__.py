@@ -1,0 +1,5 @@
+"""`python -m api` is `memory-engine`."""
+
+from api.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Benches, run by hand; the tests check that they work, never how fast."""
