@@ -136,7 +136,7 @@ def _is_transient(exc: BaseException) -> bool:
     return isinstance(exc, ModelUnreachable | ModelFailed)
 
 
-_backoff = wait_exponential_jitter(initial=0.25, max=4, jitter=0.25)
+_backoff = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.25)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -28,8 +28,8 @@ class Settings(BaseSettings):
     embedder: str = Field("static", validation_alias="MEMORY_ENGINE_EMBEDDER")
     #: Scopes of at least so many messages get a Chroma collection; smaller ones are scored exactly.
     index_threshold: int = Field(10_000, ge=1, validation_alias="MEMORY_ENGINE_INDEX_THRESHOLD")
-    #: Share added to counts of the bundled tokenizer (ADR 5).
-    token_margin: float = Field(0.1, ge=0, le=2, validation_alias="MEMORY_ENGINE_TOKEN_MARGIN")
+    #: Share added to counts of the bundled tokenizer, which counts high by itself (ADR 5).
+    token_margin: float = Field(0.0, ge=0, le=2, validation_alias="MEMORY_ENGINE_TOKEN_MARGIN")
     #: Seconds that one call of a model may take, and that a whole turn may.
     model_timeout: float = Field(60.0, gt=0, validation_alias="MEMORY_ENGINE_MODEL_TIMEOUT")
     turn_timeout: float = Field(120.0, gt=0, validation_alias="MEMORY_ENGINE_TURN_TIMEOUT")
