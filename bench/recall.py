@@ -31,10 +31,11 @@ _PROGRESS = Console(stderr=True)
 
 
 @contextmanager
-def running_service(data_dir: Path) -> Iterator[httpx2.Client]:
+def running_service(data_dir: Path, index_threshold: int) -> Iterator[httpx2.Client]:
     """A service on a folder of its own."""
     program = [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(data_dir)]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "MEMORY_ENGINE"))}
+    kept["MEMORY_ENGINE_INDEX_THRESHOLD"] = str(index_threshold)
     with subprocess.Popen(program, env=kept, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -131,12 +132,13 @@ def main() -> None:
     parser.add_argument("--only", type=int, default=None, help="so many haystacks of each set")
     parser.add_argument("--budgets", nargs="+", type=int, default=[2000])
     parser.add_argument("--json", type=Path, default=None, help="also write every question's figures there")
+    parser.add_argument("--index-threshold", type=int, default=10_000, help="scopes of so many messages ask Chroma")
     options = parser.parse_args()
     results = {}
     for name in options.sets:
         haystacks = _read(name, options.data)[: options.only]
         started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder, running_service(Path(folder)) as http:
+        with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), options.index_threshold) as http:
             results[name] = measure(http, haystacks, tuple(options.budgets))
         print(f"## {name} ({time.perf_counter() - started:.0f} s)\n\n{table(results[name])}\n", flush=True)
     if options.json is not None:

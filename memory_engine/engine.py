@@ -9,7 +9,7 @@ from typing import Any
 from memory_engine import doctor
 from memory_engine.clock import SystemClock
 from memory_engine.embedding import DEFAULT_EMBEDDER
-from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
+from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound, StoreError
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     MAX_MESSAGES,
@@ -261,8 +261,11 @@ class MemoryEngine:
 
     def parts(self) -> dict[str, PartStatus]:
         """How the engine's parts are: database, vectors, embedder, outbox."""
-        with self.database.read() as db:
-            waiting, _ = outbox.lag(db)
+        try:
+            with self.database.read() as db:
+                waiting, _ = outbox.lag(db)
+        except StoreError as exc:
+            return {"database": PartStatus(ok=False, detail=exc.message)}
         dialect = "SQLite" if self.database.is_sqlite else "PostgreSQL"
         problem = self._parts.worker.problem
         vectors = f"exact below {self._parts.patient.threshold:,} messages in a scope, Chroma from there on"

@@ -36,8 +36,9 @@ def ready(services: ServicesDep) -> JSONResponse:
     else:
         detail = "No model is configured: the offline responder quotes what is remembered."
         parts["model"] = {"status": "offline", "detail": detail}
-    degraded = any(part["status"] == "degraded" for part in parts.values())
-    return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts})
+    degraded = [name for name, part in parts.items() if part["status"] == "degraded"]
+    status = 503 if "database" in degraded else 200
+    return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts}, status)
 
 
 @router.get("/", include_in_schema=False)

@@ -1,15 +1,23 @@
 """Bodies of the memory routes. Types here only shape; the engine validates what texts and ids may hold."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from memory_engine import Conversation, Message, RecallHit
 
 Role = Literal["user", "assistant", "system", "tool"]
 #: ISO 8601, or Unix seconds.
 Time = StrictStr | StrictInt | StrictFloat
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+#: A time as clients see it: ISO 8601 in UTC, always with microseconds.
+Moment = Annotated[datetime, PlainSerializer(_iso)]
 
 
 class Body(BaseModel):
@@ -77,7 +85,7 @@ class HitOut(BaseModel):
     role: str
     name: str | None
     text: str
-    created_at: datetime
+    created_at: Moment
     score: float
     stratum: str
     why: dict[str, Any]
@@ -111,9 +119,9 @@ class ConversationOut(BaseModel):
     conversation_id: str
     thread_id: str
     agent: str | None
-    created_at: datetime
+    created_at: Moment
     messages: int
-    last_message_at: datetime | None
+    last_message_at: Moment | None
 
 
 class MessageOut(BaseModel):
@@ -130,8 +138,8 @@ class MessageOut(BaseModel):
     text: str
     tool_calls: list[dict[str, Any]] | None
     tool_call_id: str | None
-    created_at: datetime
-    recorded_at: datetime
+    created_at: Moment
+    recorded_at: Moment
     metadata: dict[str, Any]
 
 

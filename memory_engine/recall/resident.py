@@ -40,7 +40,10 @@ class _Resident:
     lock: threading.Lock = field(default_factory=threading.Lock)
     catalogue: Catalogue = field(default_factory=Catalogue)
     memory: ScopeMemory | None = None
-    centre: Vectors | None = None
+    #: How many vectors the centre is the mean of, and the centre.
+    centre: tuple[int, Vectors | None] = (0, None)
+    #: The watermark at which it was computed.
+    centred_at: int = -1
 
 
 class ResidentScopes:
@@ -81,17 +84,22 @@ class ResidentScopes:
         """The mean of the scope's first vectors, shape (dimension,); it stands still once they are many."""
         resident = self._resident(key)
         with resident.lock:
-            if resident.centre is not None:
-                return resident.centre
-            first = self._exact.table(key).vectors[:CENTRE_ROWS]
-            if len(first) < CENTRE_ROWS:
-                with self._database.read() as db:
-                    _, rows = embeddings.vectors_after(db, key, self._space_id, 0, CENTRE_ROWS)
-                first = embeddings.unpack(rows, self._dimension)
+            rows, centre = resident.centre
+            last = resident.memory.watermark if resident.memory else 0
+            if rows == CENTRE_ROWS or (centre is not None and resident.centred_at == last):
+                assert centre is not None
+                return centre
+            first = self._first_vectors(key)
             centre = first.mean(axis=0) if len(first) else np.zeros(self._dimension, np.float32)
-            if len(first) == CENTRE_ROWS:
-                resident.centre = centre
+            resident.centre, resident.centred_at = (len(first), centre), last
             return centre
+
+    def _first_vectors(self, key: ScopeKey) -> Vectors:
+        if self._exact.watermark(key):
+            return self._exact.table(key).vectors[:CENTRE_ROWS]
+        with self._database.read() as db:
+            _, rows = embeddings.vectors_after(db, key, self._space_id, 0, CENTRE_ROWS)
+        return embeddings.unpack(rows, self._dimension)
 
     def forget(self, key: ScopeKey | None = None) -> None:
         """Drop a scope, or all, from memory; they are loaded anew when they are asked."""

@@ -46,7 +46,8 @@ def histories(draw: st.DrawFn) -> list[Message]:
     for _ in range(draw(st.integers(0, 12))):
         kind = draw(st.sampled_from(["user", "assistant", "system", "tools", "stray"]))
         if kind == "tools":
-            calls = [{"id": f"call_{len(history)}_{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            calls = [
+                {"id": f"call_{len(history)}_{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
                      for n in range(draw(st.integers(1, 3)))]  # fmt: skip
             say("assistant", draw(texts), tool_calls=tuple(calls))
             for call in calls[: draw(st.integers(0, 3))]:
@@ -61,8 +62,7 @@ def histories(draw: st.DrawFn) -> list[Message]:
 def packed_or_too_small(parts: Parts, budget: int) -> Packed | None:
     try:
         return pack(parts, budget, COUNTER)
-    except BudgetTooSmall as error:
-        assert str(budget) in error.message
+    except BudgetTooSmall:
         return None
 
 
