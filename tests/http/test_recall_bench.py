@@ -1,0 +1,82 @@
+"""The recall bench works; how good recall is, the bench itself says when it is run by hand."""
+
+import gzip
+import json
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from bench.datasets import Haystack, Question, locomo, longmemeval
+from bench.recall import main, measure, table
+from tests.running_service import RunningService
+
+
+def haystack() -> Haystack:
+    said = ["We sail to Malta in June.", "The cat is called Pixel.", "Rent went up to nine hundred."]
+    messages = [
+        {"role": "user", "name": "Ana", "content": text, "created_at": f"2026-02-0{day}T10:00:00Z"}
+        for day, text in enumerate(said, 1)
+    ]
+    questions = (
+        Question(text="What is Ana's cat called?", kind="fact", evidence=(("s1", 1),)),
+        Question(text="How much is the rent?", kind="number", evidence=(("s1", 2),)),
+    )
+    return Haystack(name="tiny", conversations={"s1": messages}, questions=questions)
+
+
+def test_the_bench_measures_over_http(service: RunningService) -> None:
+    with httpx2.Client(base_url=service.address, trust_env=False) as http:
+        rows = measure(http, [haystack()], (500,))
+    assert [row["kind"] for row in rows] == ["fact", "number"]
+    assert all(row["R@5"] == 1.0 and row["@500"] == 1.0 and row["all@5"] == 1.0 for row in rows)
+    assert table(rows).splitlines()[2].startswith("| all | 2 |")
+
+
+def test_locomo_is_read_with_and_without_its_corrections(tmp_path: Path) -> None:
+    turns = [
+        {"speaker": "Ana", "dia_id": "D1:1", "text": "Hello"},
+        {"speaker": "Ben", "dia_id": "D1:2", "text": "Look", "blip_caption": "a boat"},
+    ]
+    sample = {
+        "conversation": {
+            "session_1_date_time": "1:56 pm on 8 May, 2023",
+            "session_1": turns,
+            "session_2_date_time": "x",
+        },
+        "qa": [
+            {"question": "Who?", "answer": "Ana", "evidence": ["D1:1"], "category": 1},
+            {"question": "No evidence?", "answer": "-", "evidence": ["D9:9"], "category": 2},
+            {"question": "Adversarial?", "answer": "-", "evidence": ["D1:1"], "category": 5},
+        ],
+    }
+    (tmp_path / "locomo10.json").write_text(json.dumps([sample]))
+    fix = [{"question_id": "locomo_0_qa0", "correct_evidence": ["D1:2"]}]
+    (tmp_path / "corrections.json").write_text(json.dumps(fix))
+    (plain,) = locomo(tmp_path)
+    assert plain.questions == (Question(text="Who?", kind="1", evidence=(("session_1", 0),)),)
+    assert plain.conversations["session_1"][1]["content"] == "Look [shares a boat]"
+    assert plain.conversations["session_1"][1]["created_at"] == "2023-05-08T13:56:30+00:00"
+    (mended,) = locomo(tmp_path, corrected=True)
+    assert mended.questions[0].evidence == (("session_1", 1),)
+
+
+def test_longmemeval_is_read(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = {
+        "question": "Q?", "question_type": "kind", "answer": "secret", "gold_turn_ids": ["s1:1"],
+        "sessions": [{"session_id": "s1", "date": "2023/03/21 (Tue) 08:01", "turns": turns}],
+    }  # fmt: skip
+    path = tmp_path / "dev.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(row).encode()))
+    (read,) = longmemeval(path)
+    assert read.questions == (Question(text="Q?", kind="kind", evidence=(("s1", 1),)),)
+    assert read.conversations["s1"][0]["created_at"] == "2023-03-21T08:01:00+00:00"
+    assert "secret" not in json.dumps(read.conversations)
+
+
+def test_the_bench_explains_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench.recall", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert "--sets" in capsys.readouterr().out
