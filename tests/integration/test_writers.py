@@ -1,0 +1,65 @@
+"""32 writers at once: nothing lost, one order, no lock that is not waited for."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from memory_engine import MemoryEngine, Page
+from tests.postgres import new_database
+from tests.running_service import RunningService
+
+_WRITERS = 32
+_EACH = 8
+
+
+@pytest.mark.parametrize("conversations", [1, _WRITERS])
+def test_writers_over_http(service: RunningService, conversations: int) -> None:
+    def write(writer: int) -> None:
+        with httpx2.Client(base_url=service.address, timeout=60, trust_env=False) as http:
+            for number in range(_EACH):
+                message = {"role": "user", "content": f"writer{writer} says number{number}"}
+                body = {"conversation_id": f"c{writer % conversations}", "messages": [message]}
+                answer = http.post("/v1/memory/messages", json=body)
+                assert answer.status_code == 201, answer.text
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(write, range(_WRITERS)))
+    texts = []
+    for name in range(conversations):
+        page = service.http.get(f"/v1/memory/conversations/c{name}/messages?order=asc&limit=1000").json()
+        again = service.http.get(f"/v1/memory/conversations/c{name}/messages?order=desc&limit=1000").json()
+        assert [row["message_id"] for row in page["data"]] == [row["message_id"] for row in again["data"]][::-1]
+        texts += [row["content"] for row in page["data"]]
+    assert len(texts) == len(set(texts)) == _WRITERS * _EACH
+    for writer in range(_WRITERS):
+        own = [text for text in texts if text.startswith(f"writer{writer} ")]
+        assert own == [f"writer{writer} says number{number}" for number in range(_EACH)]
+    assert len(service.post("/v1/memory/recall", {"query": "writer7", "k": 50}).json()["hits"]) >= _EACH
+
+
+@pytest.mark.postgresql
+def test_writers_of_two_processes_on_postgresql(postgres_server: str, tmp_path: Path) -> None:
+    url = new_database(postgres_server)
+    engines = [MemoryEngine.open(tmp_path / name, database_url=url) for name in ("a", "b")]
+
+    def write(writer: int) -> list[str]:
+        ids = []
+        for number in range(_EACH):
+            message = {"role": "user", "content": f"writer{writer} says number{number}"}
+            ids += engines[writer % 2].remember("shared", [message]).message_ids
+        return ids
+
+    try:
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            acknowledged = [name for ids in pool.map(write, range(_WRITERS)) for name in ids]
+        rows, has_more = engines[0].messages("shared", Page(limit=1000, ascending=True))
+        assert not has_more
+        assert sorted(row.message_id for row in rows) == sorted(acknowledged)
+        assert [row.seq for row in rows] == sorted({row.seq for row in rows})
+        for engine in engines:
+            assert len(engine.recall("writer7", k=50)) >= _EACH
+    finally:
+        for engine in engines:
+            engine.close()
