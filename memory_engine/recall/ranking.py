@@ -1,8 +1,9 @@
 """How much each message has to do with a question: pure functions over one score a message.
 
 Nothing is normalised by query, so a score means the same everywhere and orders as it is shown:
-relevance = share of the query's words + dense weight * cosine, then what neighbours lend, what the session's best
-adds, and what a named speaker adds. Constants were chosen on LoCoMo and LongMemEval together (docs/recall.md).
+relevance = (1 - d) * share of the query's words + d * cosine, where d grows with the length of the scope's messages;
+then what neighbours lend, what the session's best adds, and what a named speaker adds. Constants were chosen on LoCoMo
+and LongMemEval together (docs/recall.md).
 """
 
 from collections.abc import Mapping
@@ -23,14 +24,15 @@ _LENDER_WORDS = 60.0
 #: A receiver of so many words takes half.
 _RECEIVER_WORDS = 110.0
 _SESSION_SHARE = 0.2
-_SPEAKER_BONUS = 0.12
-#: The weight of the cosine against the words' share, by the mean number of words of a message.
+_SPEAKER_BONUS = 0.085
+#: The cosine's share against the words', by the mean number of words of a message.
 _MEAN_WORDS = (35.0, 190.0, 300.0)
-_DENSE_WEIGHTS = (0.4, 2.0, 3.0)
+_DENSE_SHARES = (0.286, 0.667, 0.75)
 #: The relevance that counts as a score of one half, and how fast scores rise around it.
-_MIDDLE, _STEEPNESS = 0.6, 4.0
-#: Under this relevance a message has nothing to do with the question.
-FLOOR = 0.12
+_MIDDLE, _STEEPNESS = 0.43, 6.0
+#: Under this relevance a message has nothing to do with the question: a constant, and a part that grows with the
+#: cosine's share, because unrelated texts have some cosine but no words in common.
+_FLOOR, _FLOOR_BY_SHARE = 0.10, 0.10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +64,9 @@ class Ranking:
 
 def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     """Add up the relevance of every message; those that are not allowed get minus infinity."""
-    weight = dense_weight(float(catalogue.words.mean())) if len(catalogue) else 0.0
-    lexical = np.where(evidence.allowed, evidence.lexical, 0.0)
-    vector = np.where(evidence.allowed, weight * np.maximum(evidence.cosine, 0.0), 0.0)
+    dense = dense_share(catalogue)
+    lexical = np.where(evidence.allowed, (1 - dense) * evidence.lexical, 0.0)
+    vector = np.where(evidence.allowed, dense * np.maximum(evidence.cosine, 0.0), 0.0)
     own = lexical + vector
     neighbours = borrowed(catalogue, own)
     session = _SESSION_SHARE * session_best(catalogue.session, own + neighbours)
@@ -76,9 +78,15 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     return Ranking(relevance=np.where(evidence.allowed, total, -np.inf), parts=parts)
 
 
-def dense_weight(mean_words: float) -> float:
-    """How much a cosine counts against the words' share: more where messages are longer."""
-    return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_WEIGHTS))
+def dense_share(catalogue: CatalogueView) -> float:
+    """How much a cosine counts against the words' share, 0..1: more where messages are longer."""
+    mean_words = float(catalogue.words.mean()) if len(catalogue) else 1.0
+    return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
+
+
+def floor(catalogue: CatalogueView) -> float:
+    """The relevance under which a message of the scope has nothing to do with a question."""
+    return _FLOOR + _FLOOR_BY_SHARE * dense_share(catalogue)
 
 
 def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:

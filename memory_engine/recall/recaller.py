@@ -81,7 +81,7 @@ class Recaller:
             spoken=_spoken(memory.catalogue, question.terms),
         )
         found = ranking.rank(memory.catalogue, evidence)
-        floor = ranking.FLOOR
+        floor = ranking.floor(memory.catalogue)
         if query.min_score is not None:
             floor = max(floor, ranking.relevance_of(query.min_score))
         best = found.best(query.k, floor)

@@ -72,7 +72,9 @@ def check(service: RunningService, writer: Writer, chance: random.Random) -> Non
     assert extra in ([], [message["content"] for message in lost_answer])
     if writer.unanswered is not None:
         # The client does what it would: it posts again, and the batch stands once.
-        service.post("/v1/memory/messages", {"conversation_id": writer.name, "messages": lost_answer}).raise_for_status()
+        service.post(
+            "/v1/memory/messages", {"conversation_id": writer.name, "messages": lost_answer}
+        ).raise_for_status()
         writer.acknowledged.append(writer.unanswered)
         writer.unanswered = None
         assert stored(service, writer.name) == expected + [message["content"] for message in lost_answer]
