@@ -71,7 +71,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, exc: Any) -> JSONResponse:
         first = exc.errors()[0]
-        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        where = [str(part) for part in first["loc"][1:]]
         message = {
             "json_invalid": "The body is not JSON.",
             "extra_forbidden": "Unknown field.",

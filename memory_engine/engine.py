@@ -13,6 +13,7 @@ from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotF
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     MAX_MESSAGES,
+    NOTHING,
     Conversation,
     Message,
     NewMessage,
@@ -159,7 +160,7 @@ class MemoryEngine:
         if key is None:
             if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
                 raise _unknown(named)
-            return Recollection(hits=(), funnel={"messages": 0, "passed_filters": 0, "above_floor": 0, "returned": 0})
+            return NOTHING
         return self._parts.recaller.recall(key, query)
 
     def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
@@ -169,7 +170,10 @@ class MemoryEngine:
             ConversationNotFound: there is none of that id in this scope.
         """
         with self.database.read() as db:
-            return threads.get_conversation(db, self._key(db, scope, conversation_id), conversation_id)
+            thread = self._thread(db, scope, conversation_id)
+            if thread is None:
+                raise _unknown(conversation_id)
+            return threads.get_conversation(db, thread.key, conversation_id)
 
     def conversations(
         self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None
@@ -201,7 +205,7 @@ class MemoryEngine:
             MessageNotFound: `page.after` is not in the conversation.
         """
         with self.database.read() as db:
-            thread = threads.find_thread(db, self._key(db, scope, conversation_id), conversation_id)
+            thread = self._thread(db, scope, conversation_id)
             if thread is None:
                 raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
             return messages.list_messages(db, thread, page)
@@ -220,8 +224,7 @@ class MemoryEngine:
             before_seq: only what stands before this place.
         """
         with self.database.read() as db:
-            key = scopes.find_scope(db, scope)
-            thread = None if key is None else threads.find_thread(db, key, conversation_id)
+            thread = self._thread(db, scope, conversation_id)
             if thread is None:
                 return []
             last = None if until is None else to_micros(until)
@@ -248,8 +251,7 @@ class MemoryEngine:
             ConversationNotFound: the conversation is another user's.
         """
         with self.database.read() as db:
-            key = scopes.find_scope(db, scope)
-            thread = None if key is None else threads.find_thread(db, key, conversation_id)
+            thread = self._thread(db, scope, conversation_id)
             return None if thread is None else thread.agent
 
     def stats(self, namespace: str = "default") -> Stats:
@@ -292,11 +294,14 @@ class MemoryEngine:
         """The namespace's number within an open transaction, or None when it was never used."""
         return scopes.find_namespace(db, namespace)
 
-    def _key(self, db: Transaction, scope: Scope, conversation_id: str) -> ScopeKey:
+    def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
         key = scopes.find_scope(db, scope)
         if key is None:
-            raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
-        return key
+            namespace_id = scopes.find_namespace(db, scope.namespace)
+            if namespace_id is None:
+                return None
+            key = ScopeKey(namespace_id, scopes.NOBODY)
+        return threads.find_thread(db, key, conversation_id)
 
 
 def _unknown(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:

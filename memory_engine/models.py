@@ -196,6 +196,10 @@ class Recollection:
     funnel: Mapping[str, int]
 
 
+#: What a scope in which nothing was said answers.
+NOTHING = Recollection(hits=(), funnel={"messages": 0, "passed_filters": 0, "above_floor": 0, "returned": 0})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """How much a namespace holds, by stratum."""

@@ -32,7 +32,7 @@ _DENSE_SHARES = (0.286, 0.667, 0.75)
 _MIDDLE, _STEEPNESS = 0.43, 6.0
 #: Under this relevance a message has nothing to do with the question: a constant, and a part that grows with the
 #: cosine's share, because unrelated texts have some cosine but no words in common.
-_FLOOR, _FLOOR_BY_SHARE = 0.10, 0.10
+_FLOOR, _FLOOR_BY_SHARE = 0.12, 0.03
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,9 @@ from sqlalchemy import Connection, insert, select, update
 from memory_engine.models import Scope, ScopeKey
 from memory_engine.storage.schema import Namespace, ScopeRow
 
+#: A scope_id that is never given out: who has said nothing yet owns nothing.
+NOBODY = 0
+
 
 def find_scope(db: Connection, scope: Scope) -> ScopeKey | None:
     """The scope's key, or None when nothing was ever said in it."""
