@@ -170,10 +170,7 @@ class MemoryEngine:
             ConversationNotFound: there is none of that id in this scope.
         """
         with self.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
-            if thread is None:
-                raise _unknown(conversation_id)
-            return threads.get_conversation(db, thread.key, conversation_id)
+            return threads.get_conversation(db, self._existing(db, scope, conversation_id).key, conversation_id)
 
     def conversations(
         self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None
@@ -205,10 +202,7 @@ class MemoryEngine:
             MessageNotFound: `page.after` is not in the conversation.
         """
         with self.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
-            if thread is None:
-                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
-            return messages.list_messages(db, thread, page)
+            return messages.list_messages(db, self._existing(db, scope, conversation_id), page)
 
     def newest(
         self, conversation_id: str, limit: int, *, scope: Scope = DEFAULT_SCOPE, until: datetime | None = None,
@@ -216,12 +210,7 @@ class MemoryEngine:
     ) -> list[Message]:  # fmt: skip
         """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
 
-        Args:
-            conversation_id: the conversation.
-            limit: how many at most.
-            scope: whose memory it is.
-            until: only what was said up to then.
-            before_seq: only what stands before this place.
+        Only those said until `until`, inclusive, and those that stand before `before_seq`, where these are given.
         """
         with self.database.read() as db:
             thread = self._thread(db, scope, conversation_id)
@@ -302,6 +291,12 @@ class MemoryEngine:
                 return None
             key = ScopeKey(namespace_id, scopes.NOBODY)
         return threads.find_thread(db, key, conversation_id)
+
+    def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
+        thread = self._thread(db, scope, conversation_id)
+        if thread is None:
+            raise _unknown(conversation_id)
+        return thread
 
 
 def _unknown(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:

@@ -25,7 +25,8 @@ TermIds = NDArray[np.uint32]
 
 # An identifier keeps its parts and stands as one term too: RW-212, v2.3.1, user_id.
 _WORD = re.compile(r"\w+(?:['’]\w+)?", re.UNICODE)
-_IDENTIFIER = re.compile(r"\w+(?:[-_./]\w+)+", re.UNICODE)
+# It begins at a word's edge and never gives back, or a text of one long word would take quadratic time.
+_IDENTIFIER = re.compile(r"\b\w++(?:[-./]\w++)+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
