@@ -100,7 +100,7 @@ def translated(exc: Exception, model: str) -> ModelError:
         return ModelUnreachable("No connection to the model's server.")
     if isinstance(exc, openai.APIStatusError):
         return _of_status(exc, model)
-    if isinstance(exc, openai.OpenAIError):
+    if isinstance(exc, openai.OpenAIError | ValueError):  # the SDK lets through what json says of a body
         return ModelFailed(f"The model's server sent what cannot be read: {exc}")
     raise exc
 

@@ -47,8 +47,9 @@ class ResponseGenerator:
 
             async def ask(name: str) -> Any:
                 completion = await client.chat.completions.create(model=name, messages=list(messages))  # type: ignore[arg-type]
-                if not getattr(completion, "choices", None):
-                    raise ModelFailed("The model's server sent a reply without a choice.")
+                choices = getattr(completion, "choices", None)
+                if not choices or getattr(choices[0], "message", None) is None:
+                    raise ModelFailed("The model's server sent a reply without a message.")
                 return completion
 
             completion, name, attempts = await self._errors.call(names, ask)

@@ -46,6 +46,7 @@ class Parts:
     def close(self) -> None:
         """Finish the background step at hand, close the database, and let go of the folder."""
         self.worker.stop()
+        self.patient.index.close()
         self.database.close()
         if self.directory is not None:
             self.directory.close()
@@ -63,12 +64,12 @@ def join(options: Options) -> Parts:
     directory = None
     if options.database_url is None or options.chroma_url is None:
         directory = DataDirectory(options.data_dir)
+    database = Database(options.database_url or Database.url_in(options.data_dir))
     try:
-        url = options.database_url or Database.url_in(options.data_dir)
-        database = Database(url)
         migrations.upgrade(database)
         parts = _joined(options, directory, database)
     except BaseException:
+        database.close()
         if directory is not None:
             directory.close()
         raise

@@ -16,6 +16,9 @@ from memory_engine.lexical.analysis import TermIds
 #: BM25's saturation of repeated terms and its normalisation by length (Robertson and Zaragoza 2009).
 K1 = 0.9
 B = 0.4
+#: Messages that a scope is taken to have besides its own when a word's rarity is judged: in a scope of one message
+#: every word would be common, and one that it lacks would outweigh all that it has.
+PRIOR_MESSAGES = 50
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +103,8 @@ class LexicalIndex:
         for stems in query:
             documents, counts = self._postings(stems)
             matches.append(documents)
-            idf = float(np.log1p((total - len(documents) + 0.5) / (len(documents) + 0.5)))
+            others = total + PRIOR_MESSAGES - len(documents)
+            idf = float(np.log1p((others + 0.5) / (len(documents) + 0.5)))
             best += idf * (K1 + 1)
             scores[documents] += idf * counts * (K1 + 1) / (counts + norm[documents])
         return LexicalScores(share=scores / best if best else scores, matches=tuple(matches))

@@ -22,6 +22,8 @@ from memory_engine.vectors.exact import ExactIndex, VectorTable
 DEFAULT_LIMIT = 1024 * 1024 * 1024
 #: The centre of a scope is the mean of its first vectors, as many as these.
 CENTRE_ROWS = 4_096
+#: Zero vectors that are counted in: the mean of a few messages is what they say, not what they share with all texts.
+_CENTRE_PRIOR = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +86,13 @@ class ResidentScopes:
         """The mean of the scope's first vectors, shape (dimension,); it stands still once they are many."""
         resident = self._resident(key)
         with resident.lock:
-            rows, centre = resident.centre
+            rows, known = resident.centre
             last = resident.memory.watermark if resident.memory else 0
-            if rows == CENTRE_ROWS or (centre is not None and resident.centred_at == last):
-                assert centre is not None
-                return centre
+            if rows == CENTRE_ROWS or (known is not None and resident.centred_at == last):
+                assert known is not None  # it was set with its rows
+                return known
             first = self._first_vectors(key)
-            centre = first.mean(axis=0) if len(first) else np.zeros(self._dimension, np.float32)
+            centre: Vectors = first.sum(axis=0) / np.float32(len(first) + _CENTRE_PRIOR)
             resident.centre, resident.centred_at = (len(first), centre), last
             return centre
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,6 +20,7 @@ from memory_engine.ports import Vectors
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
+    from chromadb.api.client import Client
     from chromadb.api.models.Collection import Collection
 
 #: Chroma refuses larger batches.
@@ -35,7 +36,7 @@ class ChromaIndex:
         """Take a function that opens the client, and what tells this store's collections from others'."""
         self._connect = connect
         self._prefix = f"memory-{store_id}-{space_id}"
-        self._client: ClientAPI | None = None
+        self._client: Client | None = None
         self._lock = threading.Lock()
         self._collections: dict[ScopeKey, Collection] = {}
 
@@ -126,12 +127,20 @@ class ChromaIndex:
                 self._collections.pop(scope)
                 self._opened().delete_collection(self._name(scope))
 
+    def close(self) -> None:
+        """Let go of the folder or the connection."""
+        with _translated(), self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+            self._collections.clear()
+
     def _name(self, scope: ScopeKey) -> str:
         return f"{self._prefix}-{scope.namespace_id}-{scope.scope_id}"
 
-    def _opened(self) -> "ClientAPI":
+    def _opened(self) -> "Client":
         if self._client is None:
-            self._client = self._connect()
+            self._client = cast("Client", self._connect())
         return self._client
 
     def _find(self, scope: ScopeKey) -> "Collection | None":

@@ -87,6 +87,7 @@ def test_no_model_is_called_while_remembering(api: Api, scripted: ScriptedModel)
         ([Scripted(status=400, code="context_length_exceeded"), Scripted(text="fine")], ["gpt-5-mini", "gpt-5-nano"]),
         ([Scripted(status=503)] * 3 + [Scripted(text="fine")], ["gpt-5-mini"] * 3 + ["gpt-5-nano"]),
         ([Scripted(raw=b'{"choices": []}'), Scripted(text="fine")], ["gpt-5-mini"] * 2),
+        ([Scripted(raw=b'{"choices": [{}]}'), Scripted(text="fine")], ["gpt-5-mini"] * 2),
         ([Scripted(raw=b"no json"), Scripted(text="fine")], ["gpt-5-mini"] * 2),
         ([Scripted(hangs=True), Scripted(text="fine")], ["gpt-5-mini"] * 2),
     ],

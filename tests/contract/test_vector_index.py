@@ -1,0 +1,73 @@
+"""One suite for the port VectorIndex over both its implementations."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory_engine.models import ScopeKey
+from memory_engine.ports import VectorIndex
+from memory_engine.vectors.chroma import ChromaIndex
+from memory_engine.vectors.exact import ExactIndex
+
+HERE, THERE = ScopeKey(1, 1), ScopeKey(1, 2)
+
+
+def chroma(tmp_path: Path, store_id: str = "store") -> ChromaIndex:
+    return ChromaIndex.embedded(tmp_path / "chroma", store_id=store_id, space_id=1)
+
+
+@pytest.fixture(params=[lambda _path: ExactIndex(8), chroma], ids=["exact", "chroma"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> VectorIndex:
+    make: Callable[[Path], VectorIndex] = request.param
+    return make(tmp_path)
+
+
+def unit(*numbers: float) -> np.ndarray:
+    vector = np.zeros(8, np.float32)
+    vector[: len(numbers)] = numbers
+    return vector / np.linalg.norm(vector)
+
+
+def test_an_empty_scope_knows_nothing(index: VectorIndex) -> None:
+    assert index.watermark(HERE) == 0
+    assert index.nearest(HERE, unit(1), 5) == []
+    index.drop(HERE)
+
+
+def test_the_nearest_come_first_and_each_message_once(index: VectorIndex) -> None:
+    rows = np.stack([unit(0, 1), unit(1, 0.5), unit(1, 0.1), unit(0, 0, 1)])
+    index.add(HERE, [3, 5, 5, 9], rows, watermark=9)
+    assert index.nearest(HERE, unit(1), 3)[0] == 5
+    assert sorted(index.nearest(HERE, unit(1), 10)) == [3, 5, 9]
+    assert index.watermark(HERE) == 9
+
+
+def test_adding_again_does_no_harm(index: VectorIndex) -> None:
+    rows = np.stack([unit(1), unit(0, 1)])
+    for _ in range(2):
+        index.add(HERE, [1, 2], rows, watermark=2)
+    index.add(HERE, [3], unit(0, 0, 1)[np.newaxis], watermark=3)
+    assert index.nearest(HERE, unit(0, 1), 10)[0] == 2
+    assert sorted(index.nearest(HERE, unit(0, 1), 10)) == [1, 2, 3]
+    index.add(HERE, [1], unit(1)[np.newaxis], watermark=1)
+    assert index.watermark(HERE) == 3, "a watermark never goes back"
+
+
+def test_scopes_are_apart_and_can_be_dropped(index: VectorIndex) -> None:
+    index.add(HERE, [1], unit(1)[np.newaxis], watermark=1)
+    index.add(THERE, [2], unit(1)[np.newaxis], watermark=2)
+    assert index.nearest(HERE, unit(1), 5) == [1]
+    index.drop(HERE)
+    assert index.watermark(HERE) == 0
+    assert index.nearest(HERE, unit(1), 5) == []
+    assert index.nearest(THERE, unit(1), 5) == [2]
+
+
+def test_chroma_keeps_its_rows_and_knows_its_store(tmp_path: Path) -> None:
+    chroma(tmp_path).add(HERE, [1], unit(1)[np.newaxis], watermark=7)
+    again = chroma(tmp_path)
+    assert again.watermark(HERE) == 7
+    assert again.nearest(HERE, unit(1), 5) == [1]
+    assert chroma(tmp_path, "another").watermark(HERE) == 0

@@ -1,0 +1,59 @@
+"""BM25 over one scope, against a plain reading of the formula."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory_engine.lexical.index import K1, PRIOR_MESSAGES, B, LexicalIndex
+
+documents = st.lists(st.lists(st.integers(0, 12), max_size=15), min_size=1, max_size=25)
+queries = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=2, unique=True), min_size=1, max_size=4)
+
+
+def ids(numbers: list[int]) -> np.ndarray:
+    return np.array(numbers, np.uint32)
+
+
+def plain_share(docs: list[list[int]], query: list[list[int]]) -> list[float]:
+    """BM25 as a share of its bound, written as the formula reads."""
+    average = max(1.0, sum(map(len, docs)) / len(docs))
+    best, scores = 0.0, [0.0] * len(docs)
+    for stems in query:
+        counts = [sum(doc.count(stem) for stem in stems) for doc in docs]
+        having = sum(count > 0 for count in counts)
+        idf = math.log(1 + (len(docs) + PRIOR_MESSAGES - having + 0.5) / (having + 0.5))
+        best += idf * (K1 + 1)
+        for at, (doc, count) in enumerate(zip(docs, counts, strict=True)):
+            norm = K1 * (1 - B + B * len(doc) / average)
+            scores[at] += idf * count * (K1 + 1) / (count + norm) if count else 0.0
+    return [score / best for score in scores]
+
+
+@given(documents, queries)
+def test_it_is_bm25_however_it_was_built(docs: list[list[int]], query: list[list[int]]) -> None:
+    asked = [ids(stems) for stems in query]
+    whole = LexicalIndex.empty().appended([ids(doc) for doc in docs])
+    grown = LexicalIndex.empty()
+    for doc in docs:
+        grown = grown.appended([ids(doc)])
+    expected = pytest.approx(plain_share(docs, query))
+    assert whole.scores(asked).share.tolist() == expected
+    assert grown.scores(asked).share.tolist() == expected
+    assert all(0 <= share <= 1 for share in whole.scores(asked).share)
+
+
+def test_appending_leaves_the_earlier_index_as_it_was() -> None:
+    before = LexicalIndex.empty().appended([ids([1, 2])])
+    after = before.appended([ids([1])])
+    assert len(before.scores([ids([1])]).share) == 1
+    assert len(after.scores([ids([1])]).share) == 2
+
+
+def test_segments_stay_few() -> None:
+    index = LexicalIndex.empty()
+    for _ in range(500):
+        index = index.appended([ids([1, 2, 3])])
+    assert len(index.segments) <= 12
