@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -80,16 +80,14 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
     Raises:
         StoreInUse: another process owns the directory.
+        StoreUnavailable: the directory or the database's URL cannot be used.
     """
     if settings.database_url is not None:
-        database = Database(settings.database_url)
-        yield database
-        database.close()
+        with closing(Database(settings.database_url)) as database:
+            yield database
         return
-    directory = DataDirectory(settings.data_dir)
-    database = Database(Database.url_in(directory.path))
-    try:
+    with (
+        closing(DataDirectory(settings.data_dir)) as directory,
+        closing(Database(Database.url_in(directory.path))) as database,
+    ):
         yield database
-    finally:
-        database.close()
-        directory.close()

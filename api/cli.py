@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,16 +22,23 @@ DataDir = Annotated[
 def main() -> None:
     """Run a command; a mistake gives one line on stderr and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except KeyboardInterrupt:
         sys.exit(130)
+    except typer.TyperException as exc:  # the command line itself is wrong
+        _refuse(exc.format_message())
     except Exception as exc:
         from api.client import is_told  # imported by then wherever one of our errors can come from
 
         if not is_told(exc):
             raise
-        typer.echo(f"memory-engine: {exc}", err=True)
-        sys.exit(2)
+        _refuse(str(exc))
+
+
+def _refuse(why: str) -> NoReturn:
+    if why:  # without arguments the help was printed instead
+        typer.echo(f"memory-engine: {' '.join(why.split())}", err=True)
+    sys.exit(2)
 
 
 @app.command()

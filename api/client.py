@@ -1,6 +1,7 @@
 """How commands reach the service: over HTTP where one runs on the directory, else in this process. One way to call."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class RemoteClient:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON."""
         try:
-            return _answer(self._http.request(method, path, json=body))
+            return _answer(self._http.request(method, path, **_encoded(body)))
         except httpx2.HTTPError as exc:
             raise ServiceError(f"The running service does not answer: {exc}") from exc
 
@@ -70,7 +71,14 @@ class LocalClient:
     async def _request(self, method: str, path: str, body: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://local", timeout=_TIMEOUT) as http:
-            return await http.request(method, path, json=body)
+            return await http.request(method, path, **_encoded(body))
+
+
+def _encoded(body: Any) -> dict[str, Any]:
+    """The body as JSON in ASCII: text that is no Unicode reaches the service so, which refuses it in its own words."""
+    if body is None:
+        return {}
+    return {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
 
 
 def _answer(response: httpx2.Response) -> Any:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -72,8 +73,12 @@ def print_findings(findings: list[dict[str, Any]]) -> bool:
 def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
     """Talk until the person leaves."""
     from api.client import ServiceError
+    from assistant.agents import get_agent
+    from memory_engine.models import check_name
 
-    name = conversation or f"chat-{secrets.token_hex(3)}"
+    name = check_name(conversation or f"chat-{secrets.token_hex(3)}", "conversation")
+    if agent is not None:
+        get_agent(agent)
     _out.print(f"Conversation {name}. {_HELP}", highlight=False)
     last: dict[str, Any] | None = None
     while (line := _line()) is not None:
@@ -86,7 +91,7 @@ def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
                 return
             elif line:
                 body = {"message": line, "agent": agent}
-                last = client.call("POST", f"/v1/assistant/conversations/{name}/messages", body)
+                last = client.call("POST", f"/v1/assistant/conversations/{quote(name, safe='')}/messages", body)
                 _out.print(f"[bold]{last['agent']}[/bold]: {escape(last['text'])}", highlight=False)
         except ServiceError as exc:
             _out.print(f"[red]{escape(str(exc))}[/red]", highlight=False)

@@ -1,6 +1,7 @@
 """Runs the service: opens the parts, tells where it is, serves, and closes them in order."""
 
 import ipaddress
+import signal
 import socket
 import sys
 
@@ -24,6 +25,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
     _check_allowed(settings, host, workers)
     services = open_services(settings)
     try:
+        remove_service_file(settings.data_dir)  # what a service that was killed left behind would mislead commands
         if demo:
             with working("Loading the sample conversations"):
                 load_samples(services.engine, lambda _name: None)
@@ -33,10 +35,18 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, settings)
         config = uvicorn.Config(create_app(services), log_level="warning", timeout_graceful_shutdown=10)
-        uvicorn.Server(config).run(sockets=[listener])
-        remove_service_file(settings.data_dir)
+        _serve(uvicorn.Server(config), listener)
     finally:
+        remove_service_file(settings.data_dir)
         services.close()
+
+
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Once it has stopped, uvicorn raises the signal again for whoever handled it before; the default would end the
+    # process before the store is closed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
 
 
 def _check_allowed(settings: Settings, host: str, workers: int) -> None:

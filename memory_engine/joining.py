@@ -1,6 +1,7 @@
 """Where the memory's parts are joined: the only place that names the real ones."""
 
 import secrets
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +62,14 @@ def join(options: Options) -> Parts:
         SchemaMismatch: a later version of the program wrote the database.
         EmbedderUnavailable: the embedder cannot be had.
     """
-    directory = None
-    if options.database_url is None or options.chroma_url is None:
-        directory = DataDirectory(options.data_dir)
-    database = Database(options.database_url or Database.url_in(options.data_dir))
-    try:
+    with ExitStack() as opened:
+        directory = None
+        if options.database_url is None or options.chroma_url is None:
+            directory = opened.enter_context(closing(DataDirectory(options.data_dir)))
+        database = opened.enter_context(closing(Database(options.database_url or Database.url_in(options.data_dir))))
         migrations.upgrade(database)
         parts = _joined(options, directory, database)
-    except BaseException:
-        database.close()
-        if directory is not None:
-            directory.close()
-        raise
+        opened.pop_all()  # from here on the parts close themselves
     parts.worker.start()
     return parts
 

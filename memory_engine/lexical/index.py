@@ -16,6 +16,9 @@ from memory_engine.lexical.analysis import TermIds
 #: BM25's saturation of repeated terms and its normalisation by length (Robertson and Zaragoza 2009).
 K1 = 0.9
 B = 0.4
+#: A message counts as at most so many times the average length: BM25 would never find one word in a long document
+#: among short messages, and people paste documents into chats.
+LONGEST_RATIO = 4.0
 #: Messages that a scope is taken to have besides its own when a word's rarity is judged: in a scope of one message
 #: every word would be common, and one that it lacks would outweigh all that it has.
 PRIOR_MESSAGES = 50
@@ -99,7 +102,8 @@ class LexicalIndex:
         total = len(self.lengths)
         scores = np.zeros(total)
         matches, best = [], 0.0
-        norm = K1 * (1 - B + B * self.lengths / max(1.0, float(self.lengths.mean()) if total else 1.0))
+        average = max(1.0, float(self.lengths.mean()) if total else 1.0)
+        norm = K1 * (1 - B + B * np.minimum(self.lengths / average, LONGEST_RATIO))
         for stems in query:
             documents, counts = self._postings(stems)
             matches.append(documents)

@@ -28,6 +28,8 @@ _SPEAKER_BONUS = 0.085
 #: The cosine's share against the words', by the mean number of words of a message.
 _MEAN_WORDS = (35.0, 190.0, 300.0)
 _DENSE_SHARES = (0.286, 0.667, 0.75)
+#: Words beyond these say no more about how long messages are: one pasted document does not change a scope's kind.
+_LONG_WORDS = 400
 #: The relevance that counts as a score of one half, and how fast scores rise around it.
 _MIDDLE, _STEEPNESS = 0.43, 6.0
 #: Under this relevance a message has nothing to do with the question: a constant, and a part that grows with the
@@ -80,7 +82,7 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
 
 def dense_share(catalogue: CatalogueView) -> float:
     """How much a cosine counts against the words' share, 0..1: more where messages are longer."""
-    mean_words = float(catalogue.words.mean()) if len(catalogue) else 1.0
+    mean_words = float(np.minimum(catalogue.words, _LONG_WORDS).mean()) if len(catalogue) else 1.0
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 

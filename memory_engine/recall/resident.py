@@ -42,7 +42,7 @@ class _Resident:
     lock: threading.Lock = field(default_factory=threading.Lock)
     catalogue: Catalogue = field(default_factory=Catalogue)
     memory: ScopeMemory | None = None
-    #: How many vectors the centre is the mean of, and the centre.
+    #: How many rows the centre was made from, and the centre.
     centre: tuple[int, Vectors | None] = (0, None)
     #: The watermark at which it was computed.
     centred_at: int = -1
@@ -91,17 +91,22 @@ class ResidentScopes:
             if rows == CENTRE_ROWS or (known is not None and resident.centred_at == last):
                 assert known is not None  # it was set with its rows
                 return known
-            first = self._first_vectors(key)
+            rows, first = self._first_vectors(key)
             centre: Vectors = first.sum(axis=0) / np.float32(len(first) + _CENTRE_PRIOR)
-            resident.centre, resident.centred_at = (len(first), centre), last
+            resident.centre, resident.centred_at = (rows, centre), last
             return centre
 
-    def _first_vectors(self, key: ScopeKey) -> Vectors:
+    def _first_vectors(self, key: ScopeKey) -> tuple[int, Vectors]:
+        """How many rows were looked at, and one vector a message of theirs: many chunks of one text are no centre."""
         if self._exact.watermark(key):
-            return self._exact.table(key).vectors[:CENTRE_ROWS]
-        with self._database.read() as db:
-            _, rows = embeddings.vectors_after(db, key, self._space_id, 0, CENTRE_ROWS)
-        return embeddings.unpack(rows, self._dimension)
+            table = self._exact.table(key)
+            seqs, vectors = table.seqs[:CENTRE_ROWS], table.vectors[:CENTRE_ROWS]
+        else:
+            with self._database.read() as db:
+                seqs, rows = embeddings.vectors_after(db, key, self._space_id, 0, CENTRE_ROWS)
+            vectors = embeddings.unpack(rows, self._dimension)
+        _, firsts = np.unique(seqs, return_index=True)
+        return len(seqs), vectors[firsts]
 
     def forget(self, key: ScopeKey | None = None) -> None:
         """Drop a scope, or all, from memory; they are loaded anew when they are asked."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from memory_engine.errors import StoreConflict, StoreError, StoreUnavailable
@@ -27,6 +27,11 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        """Prepare the engines; nothing is connected yet.
+
+        Raises:
+            StoreUnavailable: the URL cannot be read, or names a database that has no driver here.
+        """
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self._writers = threading.Lock()
@@ -34,8 +39,7 @@ class Database:
             self._writer = _sqlite_engine(url, writes=True)
             self._reader = _sqlite_engine(url, writes=False)
         else:
-            # The worker and the command line come on top of the request threads.
-            self._writer = create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
+            self._writer = _server_engine(url)
             self._reader = self._writer
 
     @staticmethod
@@ -84,6 +88,14 @@ class Database:
         """Close every connection."""
         self._writer.dispose()
         self._reader.dispose()
+
+
+def _server_engine(url: str) -> Engine:
+    try:
+        # The worker and the command line come on top of the request threads.
+        return create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as exc:
+        raise StoreUnavailable(f"The database's URL cannot be used: {exc}.") from exc
 
 
 def _sqlite_engine(url: str, *, writes: bool) -> Engine:

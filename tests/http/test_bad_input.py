@@ -159,7 +159,7 @@ def test_a_text_of_one_mebibyte_is_stored_and_found_by_its_last_words(api: Api) 
     text = ("filler words of no interest " * 50_000)[: MIB - len(end)] + end
     assert len(text.encode()) == MIB
     (message_id,) = api.remember("c", user(text))
-    api.remember("c", user("a short message"))
+    api.remember("c", *[user(f"short message number {number} of many") for number in range(300)])
     assert api.recall("who sings Puccini?")[0]["message_id"] == message_id
     rows = api.get("/v1/memory/conversations/c/messages?order=asc").json()["data"]
     assert rows[0]["content"] == text

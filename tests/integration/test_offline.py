@@ -45,3 +45,17 @@ except OSError as error:
     environment = {**os.environ, "PYTHONPATH": guard}
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=30)
     assert child.stdout.strip() == "tests do not reach 192.0.2.1", child.stderr
+
+
+def test_the_guard_resolves_no_names_of_others() -> None:
+    code = "import socket; socket.getaddrinfo('localhost', 80); socket.getaddrinfo('example.org', 80)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "network_guard")}
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=30)
+    assert child.returncode == 1
+    assert child.stderr.rstrip().endswith("OSError: tests do not reach example.org")
+
+
+def test_the_exit_code_is_that_of_pytest() -> None:
+    nothing_collected = [str(ROOT / "tests" / "run_isolated.py"), "tests/fakes.py", "--collect-only"]
+    child = subprocess.run([sys.executable, *nothing_collected], capture_output=True, text=True, timeout=60)
+    assert child.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, child.stdout + child.stderr

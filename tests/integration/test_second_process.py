@@ -1,6 +1,7 @@
 """One owner of a data directory; commands go through the service that runs on it."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,9 +12,17 @@ from memory_engine.errors import StoreInUse
 from tests.running_service import RunningService, clean_environment, command
 
 
-def run(*args: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = clean_environment(COLUMNS="200", NO_COLOR="1")
+def run(*args: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment(COLUMNS="200", NO_COLOR="1", **settings)
     return subprocess.run(command(*args), capture_output=True, text=True, input=given, env=environment, timeout=60)
+
+
+def assert_refused(told: subprocess.CompletedProcess[str]) -> None:
+    """One line on stderr, code 2, and nothing else."""
+    assert told.returncode == 2
+    assert told.stdout == ""
+    assert len(told.stderr.splitlines()) == 1, told.stderr
+    assert told.stderr.startswith("memory-engine: ")
 
 
 def remember(service: RunningService, text: str) -> None:
@@ -24,10 +33,9 @@ def remember(service: RunningService, text: str) -> None:
 def test_a_second_service_is_refused_and_harms_nothing(service: RunningService) -> None:
     remember(service, "The harbour opens at nine.")
     second = run("serve", "--port", "0", "--data-dir", str(service.data_dir))
-    assert second.returncode == 2
-    assert second.stdout == ""
-    assert len(second.stderr.splitlines()) == 1
+    assert_refused(second)
     assert "in use by another process" in second.stderr
+    assert_refused(run("db", "upgrade", "--data-dir", str(service.data_dir)))
     with pytest.raises(StoreInUse):
         MemoryEngine.open(service.data_dir)
     remember(service, "The harbour closes at ten.")
@@ -50,12 +58,24 @@ def test_commands_go_through_the_running_service(service: RunningService) -> Non
     assert doctor.stdout.count("ok") >= 5
 
 
+def test_chat_goes_through_the_running_service(service: RunningService) -> None:
+    remember(service, "The harbour opens at nine.")
+    said = "When does the harbour open?\n"
+    talk = run("chat", "--conversation", "talk/1", "--data-dir", str(service.data_dir), given=said)
+    assert talk.returncode == 0, talk.stderr
+    assert "opens at nine" in talk.stdout
+    stored = service.http.get("/v1/memory/conversations/talk%2F1/messages?order=asc").json()["data"]
+    assert [row["role"] for row in stored] == ["user", "assistant"]
+    assert stored[0]["content"] == said.strip()
+
+
 def test_commands_open_the_store_themselves_when_nothing_runs(tmp_path: Path) -> None:
     folder = ["--data-dir", str(tmp_path / "data")]
     with MemoryEngine.open(tmp_path / "data") as engine:
         engine.remember("c", [{"role": "user", "content": "The harbour opens at nine."}])
     assert "harbour opens" in run("recall", "harbour", *folder).stdout
     assert "Nothing relevant" in run("recall", "zeppelin", *folder).stdout
+    assert "<recalled_memory>" in run("context", "new", "When does the harbour open?", *folder).stdout
     talk = run(
         "chat",
         "--conversation",
@@ -77,7 +97,22 @@ def test_a_killed_service_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     service.kill()
     assert (tmp_path / "data" / "service.json").exists()
     assert (tmp_path / "data" / "service.json").stat().st_mode & 0o777 == 0o600
+    with MemoryEngine.open(tmp_path / "data") as owner:
+        # The address left behind answers no more, and whoever owns the folder now serves nothing.
+        assert_refused(run("recall", "harbour", "--data-dir", str(tmp_path / "data")))
+        assert len(owner.recall("harbour")) == 1
     assert "harbour opens" in run("recall", "harbour", "--data-dir", str(tmp_path / "data")).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_told_to_stop_closes_its_store(tmp_path: Path, number: signal.Signals) -> None:
+    service = RunningService(tmp_path / "data")
+    remember(service, "The harbour opens at nine.")
+    service.process.send_signal(number)
+    assert service.process.wait(30) == 0
+    left = {path.name for path in (tmp_path / "data").iterdir()}
+    assert left == {"memory.sqlite3", "memory-engine.lock"}, "no write-ahead log, no service.json"
+    service.stop()
 
 
 def test_schema_commands(tmp_path: Path) -> None:
@@ -94,42 +129,44 @@ def test_schema_commands(tmp_path: Path) -> None:
     [
         ["recall", "x", "-k", "0"],
         ["recall", ""],
+        ["recall", "a lone \udcff"],
         ["context", "c", "x", "--budget", "5"],
         ["chat", "--agent", "nobody"],
         ["serve", "--host", "0.0.0.0"],
         ["serve", "--workers", "2"],
         ["serve", "--host", "203.0.113.7", "--port", "1"],
         ["recall", "x", "--data-dir", "/proc/nothing"],
+        ["recall", "x", "--nonsense"],
+        ["recall", "x", "-k", "many"],
+        ["recall"],
+        ["nonsense"],
+        ["db", "nonsense"],
+        ["serve", "--port", "70000"],
     ],
 )
 def test_a_mistake_gives_one_line_and_code_2(tmp_path: Path, wrong: list[str]) -> None:
-    folder = [] if "--data-dir" in wrong else ["--data-dir", str(tmp_path / "data")]
-    told = run(*wrong, *folder, given="hello\n")
-    assert "Traceback" not in told.stderr + told.stdout
-    if wrong[0] == "chat":
-        assert "There is no agent 'nobody'" in told.stdout
-        return
-    assert told.returncode == 2
-    assert len(told.stderr.splitlines()) == 1, told.stderr
-    assert told.stderr.startswith("memory-engine: ")
+    folder = {} if "--data-dir" in wrong else {"MEMORY_ENGINE_DATA_DIR": str(tmp_path / "data")}
+    assert_refused(run(*wrong, given="hello\n", **folder))
 
 
-@pytest.mark.parametrize("wrong", [["recall", "x", "--nonsense"], ["nonsense"], ["serve", "--port", "70000"]])
-def test_wrong_usage_is_code_2(wrong: list[str]) -> None:
-    told = run(*wrong)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
+def test_a_file_that_is_no_database_is_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "memory.sqlite3"
+    file.write_bytes(b"no database " * 999)
+    assert_refused(run("serve", "--port", "0", "--data-dir", str(tmp_path)))
+    assert file.read_bytes() == b"no database " * 999
 
 
-def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
-    environment = clean_environment(MEMORY_ENGINE_INDEX_THRESHOLD="many")
-    told = subprocess.run(
-        command("recall", "x", "--data-dir", str(tmp_path / "d")),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=60,
-    )
-    assert told.returncode == 2
-    assert len(told.stderr.splitlines()) == 1
-    assert "MEMORY_ENGINE_INDEX_THRESHOLD" in told.stderr
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MEMORY_ENGINE_INDEX_THRESHOLD", "many"),
+        ("MEMORY_ENGINE_EMBEDDER", "nobody's"),
+        ("MEMORY_ENGINE_DATABASE_URL", "nonsense"),
+        ("MEMORY_ENGINE_DATABASE_URL", "nosuch://127.0.0.1/x"),
+        ("MEMORY_ENGINE_DATABASE_URL", "postgresql+psycopg://127.0.0.1:1/x"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, setting: str, value: str) -> None:
+    told = run("recall", "x", "--data-dir", str(tmp_path / "data"), **{setting: value})
+    assert_refused(told)
+    assert {"THRESHOLD": setting, "EMBEDDER": value, "URL": "database"}[setting.rpartition("_")[2]] in told.stderr

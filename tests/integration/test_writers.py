@@ -36,30 +36,39 @@ def test_writers_over_http(service: RunningService, conversations: int) -> None:
     for writer in range(_WRITERS):
         own = [text for text in texts if text.startswith(f"writer{writer} ")]
         assert own == [f"writer{writer} says number{number}" for number in range(_EACH)]
-    assert len(service.post("/v1/memory/recall", {"query": "writer7", "k": 50}).json()["hits"]) >= _EACH
+    hits = service.post("/v1/memory/recall", {"query": "writer7", "k": 50}).json()["hits"]
+    assert {hit["text"] for hit in hits} >= {f"writer7 says number{number}" for number in range(_EACH)}
 
 
 @pytest.mark.postgresql
-def test_writers_of_two_processes_on_postgresql(postgres_server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("conversations", [1, _WRITERS])
+def test_writers_of_two_engines_on_postgresql(postgres_server: str, tmp_path: Path, conversations: int) -> None:
     url = new_database(postgres_server)
-    engines = [MemoryEngine.open(tmp_path / name, database_url=url) for name in ("a", "b")]
+    with (
+        MemoryEngine.open(tmp_path / "a", database_url=url) as first,
+        MemoryEngine.open(tmp_path / "b", database_url=url) as second,
+    ):
+        engines = (first, second)
 
-    def write(writer: int) -> list[str]:
-        ids = []
-        for number in range(_EACH):
-            message = {"role": "user", "content": f"writer{writer} says number{number}"}
-            ids += engines[writer % 2].remember("shared", [message]).message_ids
-        return ids
+        def write(writer: int) -> list[str]:
+            ids: list[str] = []
+            for number in range(_EACH):
+                message = {"role": "user", "content": f"writer{writer} says number{number}"}
+                ids += engines[writer % 2].remember(f"c{writer % conversations}", [message]).message_ids
+            return ids
 
-    try:
         with ThreadPoolExecutor(_WRITERS) as pool:
-            acknowledged = [name for ids in pool.map(write, range(_WRITERS)) for name in ids]
-        rows, has_more = engines[0].messages("shared", Page(limit=1000, ascending=True))
-        assert not has_more
-        assert sorted(row.message_id for row in rows) == sorted(acknowledged)
-        assert [row.seq for row in rows] == sorted({row.seq for row in rows})
+            acknowledged = list(pool.map(write, range(_WRITERS)))
+        place: dict[str, int] = {}
+        for name in range(conversations):
+            rows, has_more = first.messages(f"c{name}", Page(limit=1000, ascending=True))
+            assert not has_more
+            assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+            place |= {row.message_id: row.seq for row in rows}
+        assert sorted(place) == sorted(name for own in acknowledged for name in own)
+        assert len(set(place.values())) == _WRITERS * _EACH, "one order over all"
+        for own in acknowledged:
+            assert [place[name] for name in own] == sorted(place[name] for name in own)
         for engine in engines:
-            assert len(engine.recall("writer7", k=50)) >= _EACH
-    finally:
-        for engine in engines:
-            engine.close()
+            found = {hit.text for hit in engine.recall("writer7", k=50)}
+            assert found >= {f"writer7 says number{number}" for number in range(_EACH)}

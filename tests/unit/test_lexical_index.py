@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory_engine.lexical.index import K1, PRIOR_MESSAGES, B, LexicalIndex
+from memory_engine.lexical.index import K1, LONGEST_RATIO, PRIOR_MESSAGES, B, LexicalIndex
 
 documents = st.lists(st.lists(st.integers(0, 12), max_size=15), min_size=1, max_size=25)
 queries = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=2, unique=True), min_size=1, max_size=4)
@@ -27,7 +27,7 @@ def plain_share(docs: list[list[int]], query: list[list[int]]) -> list[float]:
         idf = math.log(1 + (len(docs) + PRIOR_MESSAGES - having + 0.5) / (having + 0.5))
         best += idf * (K1 + 1)
         for at, (doc, count) in enumerate(zip(docs, counts, strict=True)):
-            norm = K1 * (1 - B + B * len(doc) / average)
+            norm = K1 * (1 - B + B * min(len(doc) / average, LONGEST_RATIO))
             scores[at] += idf * count * (K1 + 1) / (count + norm) if count else 0.0
     return [score / best for score in scores]
 
