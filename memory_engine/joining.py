@@ -76,7 +76,7 @@ def join(options: Options) -> Parts:
 
 def _joined(options: Options, directory: DataDirectory | None, database: Database) -> Parts:
     embedder = open_embedder(options.embedder)
-    with database.write() as db:
+    with database.write_alone() as db:
         store_id = store_settings.set_once(db, "store_id", secrets.token_hex(4))
         term_key = bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16)))
         store_settings.set_once(db, "analyser", str(ANALYSER_VERSION))

@@ -18,7 +18,7 @@ from Stemmer import Stemmer
 
 from memory_engine.lexical.stopwords import STOP_WORDS
 
-#: Raised whenever the same text gives other terms than before; stored terms of another version are remade.
+#: To be raised whenever the same text gives other terms than before; a store notes the one that it was made with.
 ANALYSER_VERSION = 1
 
 TermIds = NDArray[np.uint32]

@@ -17,6 +17,8 @@ Transaction = Connection
 #: Connections that readers share; the service runs no more request threads than this.
 POOL_SIZE = 16
 _BUSY_TIMEOUT_MS = 10_000
+#: Any number that other programs on the same PostgreSQL database are not likely to lock.
+_SETUP_LOCK = 7_305_812_449
 
 
 class Database:
@@ -71,10 +73,13 @@ class Database:
         with self._writers, _translated(), self._writer.begin() as connection:
             yield connection
 
-    def ping(self) -> None:
-        """Do nothing but reach the database."""
-        with self.read() as connection:
-            connection.execute(text("SELECT 1"))
+    @contextmanager
+    def write_alone(self) -> Iterator[Connection]:
+        """A transaction that writes while no other process is in one of this kind: for setting up the store."""
+        with self.write() as connection:
+            if not self.is_sqlite:  # where every writer begins IMMEDIATE, and so is alone
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
+            yield connection
 
     def integrity_problems(self) -> list[str]:
         """What SQLite's own check finds wrong in the file; PostgreSQL keeps its own checks."""

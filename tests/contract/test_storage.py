@@ -1,5 +1,6 @@
 """One suite for the store on both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -136,6 +137,20 @@ def test_the_migrations_make_just_the_tables_of_the_models(database_url: str) ->
     structural = [d for d in differences if isinstance(d, tuple) and d[0] not in ("remove_fk",)]
     assert [d for d in structural if d[0].startswith(("add_", "remove_")) and "alembic" not in str(d)] == []
     database.close()
+
+
+def test_processes_that_set_up_one_database_at_once_agree(database_url: str, tmp_path: Path) -> None:
+    def open_one(number: int) -> MemoryEngine:
+        return MemoryEngine.open(tmp_path / str(number), database_url=database_url)
+
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(open_one, range(4)))
+    for number, engine in enumerate(engines):
+        engine.remember("c", [user(f"whale {number}")])
+    found = [{hit.text for hit in engine.recall("whale")} for engine in engines]
+    assert found == [{f"whale {number}" for number in range(4)}] * 4
+    for engine in engines:
+        engine.close()
 
 
 def test_a_database_of_a_later_version_is_refused(database_url: str, tmp_path: Path) -> None:

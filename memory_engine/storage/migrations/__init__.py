@@ -35,7 +35,9 @@ def upgrade(database: Database) -> bool:
 
     if found is not None and found > HEAD:
         raise SchemaMismatch(f"The database has schema {found}; this program knows {HEAD} and earlier.")
-    with database.write() as db:
+    with database.write_alone() as db:
+        if _revision(db) == HEAD:
+            return False  # another process was faster
         command.upgrade(_config(db), "head")
     return True
 
