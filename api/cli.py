@@ -114,9 +114,9 @@ def doctor(
     from api import console
     from api.client import open_client
 
-    with open_client(data_dir) as client, console.working("Examining"):
-        found = client.call("POST", f"/v1/memory/doctor?repair={str(repair).lower()}")
-    if not console.print_findings(found["findings"]):
+    with open_client(data_dir) as client, console.progress("Examining") as progress:
+        findings = client.examine(repair=repair, progress=progress)
+    if not console.print_findings(findings):
         raise typer.Exit(1)
 
 

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import httpx2
 
 from api.bootstrap import open_services, read_service_file
+from api.services import Services
 from assistant import AssistantError, load_settings
 from memory_engine import MemoryEngineError
+from memory_engine.doctor import Progress
 from memory_engine.errors import StoreInUse
 
 #: Seconds for the longest command, a repair.
@@ -38,6 +40,10 @@ class Client(Protocol):
         """
         ...
 
+    def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
+        """The doctor's findings; progress is told where the work is done in this process."""
+        ...
+
 
 class RemoteClient:
     """Calls the running service."""
@@ -53,6 +59,14 @@ class RemoteClient:
         except httpx2.HTTPError as exc:
             raise ServiceError(f"The running service does not answer: {exc}") from exc
 
+    def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
+        """The doctor's findings, from the service, which works in its own process."""
+        progress("the running service examines", 0)
+        findings: list[dict[str, Any]] = self.call("POST", f"/v1/memory/doctor?repair={str(repair).lower()}")[
+            "findings"
+        ]
+        return findings
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -61,8 +75,15 @@ class RemoteClient:
 class LocalClient:
     """Calls the application in this process, which owns the directory meanwhile."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, services: Services) -> None:
+        from api.app import create_app
+
+        self._services = services
+        self._app = create_app(services)
+
+    def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
+        """The doctor's findings."""
+        return self._services.examined(repair=repair, progress=progress)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON."""
@@ -109,9 +130,7 @@ def open_client(data_dir: Path | None) -> Iterator[Client]:
         finally:
             remote.close()
         return
-    from api.app import create_app
-
     try:
-        yield LocalClient(create_app(services))
+        yield LocalClient(services)
     finally:
         services.close()

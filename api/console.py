@@ -2,13 +2,14 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,25 @@ def working(what: str) -> Iterator[None]:
     """A moving line on stderr while something takes its time."""
     with Console(stderr=True).status(f"{what} …"):
         yield
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str, int], None]]:
+    """A bar on stderr for work of unknown size: what is being done, how much of it is done, for how long."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def advance(doing: str, done: int) -> None:
+            bar.update(task, description=doing, advance=done)
+
+        yield advance
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from assistant import CustomAssistant, Settings
 from memory_engine import MemoryEngine
+from memory_engine.doctor import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,9 +18,9 @@ class Services:
     #: Names this run to the command line, so that it does not speak to another service.
     run_token: str
 
-    def examined(self, *, repair: bool) -> list[dict[str, Any]]:
+    def examined(self, *, repair: bool, progress: Progress = no_progress) -> list[dict[str, Any]]:
         """The doctor's findings as JSON values."""
-        findings = self.engine.examine(repair=repair)
+        findings = self.engine.examine(repair=repair, progress=progress)
         return [{**asdict(finding), "healthy": finding.healthy} for finding in findings]
 
     def close(self) -> None:
