@@ -125,11 +125,15 @@ def db_upgrade(data_dir: DataDir = None) -> None:
     """Bring the database to the newest schema."""
     from api.bootstrap import open_database
     from assistant import load_settings
+    from memory_engine.errors import StoreInUse
     from memory_engine.storage import migrations
 
-    with open_database(load_settings(data_dir=data_dir)) as database:
-        changed = migrations.upgrade(database)
-    typer.echo(f"schema {migrations.HEAD}" + ("" if changed else ", nothing to do"))
+    try:
+        with open_database(load_settings(data_dir=data_dir)) as database:
+            changed = migrations.upgrade(database)
+        typer.echo(f"schema {migrations.HEAD}" + ("" if changed else ", nothing to do"))
+    except StoreInUse:
+        typer.echo(f"schema {_running_schema(data_dir)}, nothing to do: the running service brought it there")
 
 
 @db_app.command("current")
@@ -137,10 +141,22 @@ def db_current(data_dir: DataDir = None) -> None:
     """Print the schema that the database has."""
     from api.bootstrap import open_database
     from assistant import load_settings
+    from memory_engine.errors import StoreInUse
     from memory_engine.storage import migrations
 
-    with open_database(load_settings(data_dir=data_dir)) as database:
-        typer.echo(migrations.current(database) or "empty")
+    try:
+        with open_database(load_settings(data_dir=data_dir)) as database:
+            typer.echo(migrations.current(database) or "empty")
+    except StoreInUse:
+        typer.echo(_running_schema(data_dir))
+
+
+def _running_schema(data_dir: Path | None) -> str:
+    from api.client import open_client
+
+    with open_client(data_dir) as client:
+        detail: str = client.call("GET", "/ready")["parts"]["database"]["detail"]
+    return detail.rpartition("schema ")[2]
 
 
 @db_app.command("history")

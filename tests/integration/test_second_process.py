@@ -53,6 +53,8 @@ def test_commands_go_through_the_running_service(service: RunningService) -> Non
     prompt = run("context", "new", "When does the harbour open?", "--budget", "900", *folder)
     assert "<recalled_memory>" in prompt.stdout
     assert "of 900 tokens" in prompt.stdout
+    assert run("db", "current", *folder).stdout == "0001\n"
+    assert run("db", "upgrade", *folder).stdout.startswith("schema 0001, nothing to do")
     doctor = run("doctor", "--repair", *folder)
     assert doctor.returncode == 0, doctor.stderr
     assert doctor.stdout.count("ok") >= 5
