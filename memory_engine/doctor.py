@@ -111,7 +111,7 @@ def _remake(patient: Patient, key: ScopeKey, lacking: Sequence[Message]) -> None
         if entry.derived is not None
     ]
     with patient.database.write() as db:
-        terms.insert_terms(db, key, [(seq, derived.words, derived.terms) for seq, derived in remade])
+        terms.insert_terms(db, key, remade)
         vectors = [(seq, derived.vectors) for seq, derived in remade]
         embeddings.insert_vectors(db, key, patient.space_id, vectors)
 

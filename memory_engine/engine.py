@@ -15,6 +15,7 @@ from memory_engine.models import (
     MAX_MESSAGES,
     NOTHING,
     Conversation,
+    Fate,
     Message,
     NewMessage,
     Page,
@@ -162,6 +163,19 @@ class MemoryEngine:
                 raise _unknown(named)
             return NOTHING
         return self._parts.recaller.recall(key, query)
+
+    def why_not(self, query: RecallQuery, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Fate:
+        """At which stage a message falls out when the query is asked, and by how much.
+
+        Raises:
+            MessageNotFound: there is none of that id in this scope.
+            ConversationNotFound: a filter names a conversation that is not there.
+        """
+        seq = self.message(message_id, scope=scope).seq
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+        assert key is not None  # the message is in it
+        return self._parts.recaller.fate(key, query, seq)
 
     def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
         """One conversation.

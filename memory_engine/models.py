@@ -146,6 +146,8 @@ class RecallQuery:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Hits under this score are left out, besides those under the absolute floor.
     min_score: float | None = None
+    #: Whether each hit also says which of its words stand for words of the query.
+    explain: bool = False
 
     def __post_init__(self) -> None:
         check_text(self.text, "query")
@@ -167,6 +169,20 @@ class RecallQuery:
             or self.agent
             or self.metadata
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fate:
+    """What became of one message when a query was asked."""
+
+    #: not_indexed, filter, candidate, floor, rank or returned; duplicate and budget where hits are packed.
+    stage: str
+    #: One sentence.
+    detail: str
+    #: The numbers that decided it.
+    figures: Mapping[str, Any]
+    #: The parts of its relevance, as on a hit.
+    why: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

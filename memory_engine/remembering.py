@@ -78,7 +78,11 @@ class Rememberer:
         analysis = analyse_message(entry.message.text, entry.message.name, said_at)
         ids = term_ids(analysis.terms, self._term_key)
         return Derived(
-            words=analysis.words, terms=ids.astype("<u4").tobytes(), vectors=vectors, space_id=self._space_id
+            words=analysis.words,
+            asks=analysis.asks,
+            terms=ids.astype("<u4").tobytes(),
+            vectors=vectors,
+            space_id=self._space_id,
         )
 
     def _chunks(self, message: NewMessage) -> list[str]:

@@ -8,7 +8,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
@@ -32,6 +32,7 @@ _UNSPACED = re.compile(
 )
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LONGEST_WORD = 64
+_QUESTION_MARKS = ("?", "？", "؟")
 
 _MONTHS = (
     "january janvier января январь", "february février февраля февраль", "march mars марта март",
@@ -50,6 +51,8 @@ class Analysis:
     terms: tuple[str, ...]
     #: Words, stop words included; a run of n characters without spaces counts n/2.
     words: int
+    #: Whether it ends with a question.
+    asks: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,21 +65,25 @@ class QueryTerm:
 
 def analyse(text: str) -> Analysis:
     """The terms of a text, by its own language."""
-    words = _words(text)
+    words = words_of(text)
     language = language_of(words)
     stop = STOP_WORDS[language]
     terms = [_stem(word, language) for word in words if word not in stop]
     unspaced = [match.group() for match in _UNSPACED.finditer(text)]
     terms += [gram for run in unspaced for gram in _bigrams(run)]
-    return Analysis(terms=tuple(terms + _identifiers(text)), words=len(words) + sum(len(run) for run in unspaced) // 2)
+    return Analysis(
+        terms=tuple(terms + _identifiers(text)),
+        words=len(words) + sum(len(run) for run in unspaced) // 2,
+        asks=text.rstrip().endswith(_QUESTION_MARKS),
+    )
 
 
 def analyse_message(text: str, name: str | None, said_at: datetime) -> Analysis:
     """The terms of a message: those of its text, its speaker's name, and its date."""
     body = analyse(text)
-    spoken = [_stem(word, "english") for word in _words(name or "")]
+    spoken = [_stem(word, "english") for word in words_of(name or "")]
     date = [str(said_at.day), str(said_at.year), *_month_terms()[said_at.month - 1]]
-    return Analysis(terms=(*body.terms, *spoken, *date), words=body.words)
+    return replace(body, terms=(*body.terms, *spoken, *date))
 
 
 def analyse_query(text: str) -> list[QueryTerm]:
@@ -84,17 +91,22 @@ def analyse_query(text: str) -> list[QueryTerm]:
 
     A message's stems follow its own language, which a query of few words does not tell.
     """
-    words = _words(text)
+    words = words_of(text)
     stop = STOP_WORDS[language_of(words)]
     found: dict[tuple[str, ...], QueryTerm] = {}
     for word in words:
         if word not in stop:
-            stems = tuple(dict.fromkeys(_stem(word, language) for language in _languages_of(word)))
+            stems = stems_of(word)
             found.setdefault(stems, QueryTerm(word=word, stems=stems))
     exact = [gram for run in _UNSPACED.findall(text) for gram in _bigrams(run)] + _identifiers(text)
     for term in exact:
         found.setdefault((term,), QueryTerm(word=term, stems=(term,)))
     return list(found.values())
+
+
+def stems_of(word: str) -> tuple[str, ...]:
+    """Every language's stem of a word, each once."""
+    return tuple(dict.fromkeys(_stem(word, language) for language in _languages_of(word)))
 
 
 def language_of(words: Sequence[str]) -> str:
@@ -113,7 +125,8 @@ def term_ids(terms: Iterable[str], key: bytes) -> TermIds:
     return np.array([_term_id(term, key) for term in terms], dtype=np.uint32)
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text, as they are compared: lower case, without a possessive ending."""
     plain = unicodedata.normalize("NFKC", _UNSPACED.sub(" ", text)).lower().replace("’", "'")
     return [word[:-2] if _is_possessive(word) else word for word in _WORD.findall(plain)]
 

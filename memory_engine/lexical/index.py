@@ -7,6 +7,7 @@ size, so that n messages added one by one cost n log n, and readers never wait.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ LONGEST_RATIO = 4.0
 #: Messages that a scope is taken to have besides its own when a word's rarity is judged: in a scope of one message
 #: every word would be common, and one that it lacks would outweigh all that it has.
 PRIOR_MESSAGES = 50
+#: Rarity counts for more than BM25 has it: chats share many half-common words.
+RARITY = 1.3
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +55,25 @@ class Segment:
         span = slice(self.starts[at], self.starts[at + 1])
         return self.documents[span], self.counts[span]
 
+    def spans(self, terms: TermIds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the postings of each term begin and end; an empty span for a term that is not there."""
+        at = np.minimum(np.searchsorted(self.terms, terms), max(len(self.terms) - 1, 0))
+        if not len(self.terms):
+            return np.zeros(len(terms), np.int64), np.zeros(len(terms), np.int64)
+        starts = self.starts[at]
+        return starts, np.where(self.terms[at] == terms, self.starts[at + 1], starts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoughtTerm:
+    """A word of a query as the index looks for it."""
+
+    #: The stems that it may stand under.
+    stems: TermIds
+    #: Stems of words that mean nearly the same, and what each is worth against the word itself, 0..1.
+    similar: TermIds
+    worth: Floats
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LexicalScores:
@@ -59,6 +81,8 @@ class LexicalScores:
 
     #: BM25 as a share of the most that any message could reach, 0..1; shape (messages,).
     share: Floats
+    #: What similar words add where they say more than the words themselves, in the same measure.
+    similar: Floats
     #: For each word of the query, the positions of the messages that have it.
     matches: tuple[NDArray[np.int32], ...]
 
@@ -93,25 +117,42 @@ class LexicalIndex:
             segments[-2:] = [_merged(segments[-2], segments[-1])]
         return LexicalIndex(segments=tuple(segments), lengths=np.concatenate([self.lengths, lengths]))
 
-    def scores(self, query: Sequence[TermIds]) -> LexicalScores:
-        """Score every message.
-
-        Args:
-            query: for each word of the query, the ids of the stems that it may stand under.
-        """
+    def scores(self, query: Sequence[SoughtTerm]) -> LexicalScores:
+        """Score every message for the words of a query."""
         total = len(self.lengths)
-        scores = np.zeros(total)
+        scores, similar = np.zeros(total), np.zeros(total)
         matches, best = [], 0.0
         average = max(1.0, float(self.lengths.mean()) if total else 1.0)
         norm = K1 * (1 - B + B * np.minimum(self.lengths / average, LONGEST_RATIO))
-        for stems in query:
-            documents, counts = self._postings(stems)
+        for term in query:
+            documents, counts = self._postings(term.stems)
             matches.append(documents)
-            others = total + PRIOR_MESSAGES - len(documents)
-            idf = float(np.log1p((others + 0.5) / (len(documents) + 0.5)))
-            best += idf * (K1 + 1)
-            scores[documents] += idf * counts * (K1 + 1) / (counts + norm[documents])
-        return LexicalScores(share=scores / best if best else scores, matches=tuple(matches))
+            idf = self._rarity(len(documents))
+            best += idf
+            own = idf * counts / (counts + norm[documents])
+            scores[documents] += own
+            if len(term.similar):
+                lent = self._lent(term, idf, norm)
+                lent[documents] = np.maximum(lent[documents] - own, 0.0)
+                similar += lent
+        most = best or 1.0
+        return LexicalScores(share=scores / most, similar=similar / most, matches=tuple(matches))
+
+    def _rarity(self, documents: int) -> float:
+        others = len(self.lengths) + PRIOR_MESSAGES - documents
+        return float(log1p((others + 0.5) / (documents + 0.5)) ** RARITY)
+
+    def _lent(self, term: SoughtTerm, idf: float, norm: Floats) -> Floats:
+        """What similar words say of every message: the best of them counts, and none is rarer than the word."""
+        lent = np.zeros(len(self.lengths))
+        found = [segment.spans(term.similar) for segment in self.segments]
+        sizes = sum((stops - starts for starts, stops in found), np.zeros(len(term.similar), np.int64))
+        for at in np.flatnonzero(sizes):
+            worth = term.worth[at] * min(idf, self._rarity(int(sizes[at])))
+            for segment, (starts, stops) in zip(self.segments, found, strict=True):
+                documents, counts = segment.documents[starts[at] : stops[at]], segment.counts[starts[at] : stops[at]]
+                lent[documents] = np.maximum(lent[documents], worth * counts / (counts + norm[documents]))
+        return lent
 
     def _postings(self, stems: TermIds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         found = [segment.postings(stem) for stem in stems for segment in self.segments]

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 #: Idle microseconds that end a session: six hours.
 SESSION_GAP = 6 * 3600 * 1_000_000
 
-_COLUMNS = ("seq", "conversation", "role", "name", "agent", "created_at", "words", "previous", "session")
+_COLUMNS = ("seq", "conversation", "role", "name", "agent", "created_at", "words", "asks", "previous", "session")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,6 +46,8 @@ class CatalogueView:
     #: Microseconds.
     created_at: Ints
     words: Ints
+    #: 1 for a message that ends with a question, else 0.
+    asks: Ints
     #: Position of the message before it in its session, or -1.
     previous: Ints
     session: Ints
@@ -60,6 +62,11 @@ class CatalogueView:
     def number(self, column: str, text: str) -> int:
         """The number that stands for the text in that column, or -1 when it never occurs."""
         return self.labels[column].get(text, -1)
+
+    @property
+    def name_words(self) -> frozenset[str]:
+        """The words of all the names in it."""
+        return frozenset(word for name in self.labels["name"] if name is not None for word in name.split())
 
     def positions(self, seqs: Ints) -> Ints:
         """Where messages with these seqs stand; those that are not in the catalogue are left out."""
@@ -87,7 +94,7 @@ class Catalogue:
         """Append messages, in order of seq.
 
         Args:
-            rows: each with seq, conversation_id, role, name, agent, created_at (microseconds) and words.
+            rows: each with seq, conversation_id, role, name, agent, created_at (microseconds), words and asks.
         """
         self._make_room(self._rows + len(rows))
         for row in rows:
@@ -100,6 +107,7 @@ class Catalogue:
                 "agent": self._labels["agent"].number(row.agent),
                 "created_at": row.created_at,
                 "words": row.words,
+                "asks": row.asks,
             }
             values |= self._session(values["conversation"], row.created_at)
             for column, value in values.items():

@@ -2,7 +2,7 @@
 
 Nothing is normalised by query, so a score means the same everywhere and orders as it is shown:
 relevance = (1 - d) * share of the query's words + d * cosine, where d grows with the length of the scope's messages;
-then what neighbours lend, what the session's best adds, and what a named speaker adds. Constants were chosen on LoCoMo
+then what neighbours lend, what the session's best adds, and bonuses for who said it. Constants were chosen on LoCoMo
 and LongMemEval together (docs/recall.md).
 """
 
@@ -18,22 +18,28 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: What a message's neighbour at distance 1 and 2 in its session gets of its relevance.
-_LENT = (0.4, 0.2)
+_LENT = (0.4, 0.1)
+#: What comes after a question gets so much more of the question's relevance: it is the answer.
+_ANSWER = 1.5
+#: What a message loses that ends with a question: it has the words, and not what they ask for.
+_ASKING = 0.1
 #: A lender of so many words lends half: short turns need their context, long ones carry it.
-_LENDER_WORDS = 60.0
+_LENDER_WORDS = 50.0
 #: A receiver of so many words takes half.
 _RECEIVER_WORDS = 110.0
 _SESSION_SHARE = 0.2
-_SPEAKER_BONUS = 0.085
+_SPEAKER_BONUS = 0.16
+#: For what the person said who asks about themself, where an assistant speaks too.
+_ASKER_BONUS = 0.06
 #: The cosine's share against the words', by the mean number of words of a message.
 _MEAN_WORDS = (35.0, 190.0, 300.0)
-_DENSE_SHARES = (0.286, 0.667, 0.75)
+_DENSE_SHARES = (0.286, 0.776, 0.9)
 #: Words beyond these say no more about how long messages are: one pasted document does not change a scope's kind.
 _LONG_WORDS = 400
 #: The relevance that counts as a score of one half, and how fast scores rise around it.
 _MIDDLE, _STEEPNESS = 0.43, 6.0
-#: Under this relevance a message has nothing to do with the question: a constant, and a part that grows with the
-#: cosine's share, because unrelated texts have some cosine but no words in common.
+#: Under this relevance, bonuses not counted, a message has nothing to do with the question: a constant, and a part
+#: that grows with the cosine's share, because unrelated texts have some cosine but no words in common.
 _FLOOR, _FLOOR_BY_SHARE = 0.12, 0.03
 
 
@@ -43,12 +49,16 @@ class Evidence:
 
     #: Share of the query's words, 0..1.
     lexical: Floats
-    #: Centred cosine, -1..1; 0 where it was not looked at.
+    #: What words of like meaning add to it.
+    similar: Floats
+    #: Whitened cosine, -1..1; 0 where it was not looked at.
     cosine: Floats
     #: Which messages may be recalled at all.
     allowed: Mask
     #: Which messages a person named in the question said.
     spoken: Mask
+    #: Which messages the one who asks said, where they ask about themself.
+    asker: Mask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,51 +66,66 @@ class Ranking:
     """The relevance of every message, and the parts that it adds up from."""
 
     relevance: Floats
+    #: The relevance without the bonuses for who said it: what is held against the floor.
+    substance: Floats
     parts: Mapping[str, Floats]
 
-    def best(self, k: int, at_least: float) -> NDArray[np.int64]:
-        """Positions of the k most relevant messages of at least that relevance, best first, older first."""
-        found = np.flatnonzero(self.relevance >= at_least)
-        return found[np.argsort(-self.relevance[found], kind="stable")][:k]
+    def passing(self, floor: float, at_least: float) -> NDArray[np.int64]:
+        """Positions of the messages whose substance reaches the floor and whose relevance reaches the other bound."""
+        return np.flatnonzero((self.substance >= floor) & (self.relevance >= at_least))
+
+    def ordered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """These positions by relevance, best first, older first among equals."""
+        return positions[np.argsort(-self.relevance[positions], kind="stable")]
 
 
 def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     """Add up the relevance of every message; those that are not allowed get minus infinity."""
-    dense = dense_share(catalogue)
-    lexical = np.where(evidence.allowed, (1 - dense) * evidence.lexical, 0.0)
-    vector = np.where(evidence.allowed, dense * np.maximum(evidence.cosine, 0.0), 0.0)
-    own = lexical + vector
-    neighbours = borrowed(catalogue, own)
-    session = _SESSION_SHARE * session_best(catalogue.session, own + neighbours)
-    spoken = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
-    total = own + neighbours + session + spoken
+    dense, allowed = dense_share(catalogue.words), evidence.allowed
     parts = {
-        "lexical": lexical, "vector": vector, "neighbours": neighbours, "session": session, "speaker": spoken
-    }  # fmt: skip
-    return Ranking(relevance=np.where(evidence.allowed, total, -np.inf), parts=parts)
+        "lexical": np.where(allowed, (1 - dense) * evidence.lexical, 0.0),
+        "similar": np.where(allowed, (1 - dense) * evidence.similar, 0.0),
+        "vector": np.where(allowed, dense * np.maximum(evidence.cosine, 0.0), 0.0),
+    }
+    own = parts["lexical"] + parts["similar"] + parts["vector"]
+    parts["neighbours"] = borrowed(catalogue, own)
+    told = own + parts["neighbours"]
+    parts["asking"] = np.where(catalogue.asks, -_ASKING * told, 0.0)
+    told = told + parts["asking"]
+    parts["session"] = _SESSION_SHARE * session_best(catalogue.session, told)
+    parts["speaker"] = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
+    parts["asker"] = np.where(evidence.asker, _ASKER_BONUS, 0.0)
+    substance = told + parts["session"]
+    relevance = substance + parts["speaker"] + parts["asker"]
+    return Ranking(
+        relevance=np.where(allowed, relevance, -np.inf),
+        substance=np.where(allowed, substance, -np.inf),
+        parts=parts,
+    )
 
 
-def dense_share(catalogue: CatalogueView) -> float:
-    """How much a cosine counts against the words' share, 0..1: more where messages are longer."""
-    mean_words = float(np.minimum(catalogue.words, _LONG_WORDS).mean()) if len(catalogue) else 1.0
+def dense_share(words: NDArray[np.int64]) -> float:
+    """How much a cosine counts against the words' share, 0..1: more where messages have more words."""
+    mean_words = float(np.minimum(words, _LONG_WORDS).mean()) if len(words) else 1.0
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 
 def floor(catalogue: CatalogueView) -> float:
-    """The relevance under which a message of the scope has nothing to do with a question."""
-    return _FLOOR + _FLOOR_BY_SHARE * dense_share(catalogue)
+    """The substance under which a message of the scope has nothing to do with a question."""
+    return _FLOOR + _FLOOR_BY_SHARE * dense_share(catalogue.words)
 
 
 def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:
     """What each message gets from its neighbours in the session, gated by the lengths of both."""
     lend = relevance / (1 + (catalogue.words / _LENDER_WORDS) ** 2)
     take = 1 / (1 + (catalogue.words / _RECEIVER_WORDS) ** 2)
+    onward = np.where(catalogue.asks, _ANSWER, 1.0) * lend
     total = np.zeros(len(relevance))
     before = catalogue.previous
     for share in _LENT:
         here = np.flatnonzero(before >= 0)
         there = before[here]  # each message stands before at most one other, so plain indexing adds up
-        total[here] += share * lend[there] * take[here]
+        total[here] += share * onward[there] * take[here]
         total[there] += share * lend[here] * take[there]
         before = np.where(before >= 0, catalogue.previous[before], -1)
     return total
@@ -123,20 +148,3 @@ def relevance_of(shown: float) -> float:
     """The relevance that is shown as this score; the inverse of `score`."""
     inside = min(max(shown, 1e-9), 1 - 1e-9)
     return _MIDDLE + float(np.log(inside / (1 - inside))) / _STEEPNESS
-
-
-def centred_cosines(vectors: NDArray[np.float32], query: NDArray[np.float32], centre: NDArray[np.float32]) -> Floats:
-    """Cosines after the centre is taken from both sides; a zero vector has 0.
-
-    Static vectors share a large common part; without it unrelated texts look alike (Mu and Viswanath 2018).
-
-    Args:
-        vectors: shape (n, dimension), rows of length 1 or 0.
-        query: shape (dimension,).
-        centre: shape (dimension,).
-    """
-    moved = query - centre
-    products = vectors @ np.stack([moved, centre], axis=1)
-    lengths = np.sqrt(np.maximum(1 - 2 * products[:, 1] + centre @ centre, 1e-9)) * np.linalg.norm(moved)
-    cosines = (products[:, 0] - centre @ moved) / np.maximum(lengths, 1e-9)
-    return np.where(vectors.any(axis=1), cosines, 0.0).astype(np.float64)

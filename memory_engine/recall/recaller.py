@@ -1,6 +1,5 @@
 """A question comes up once: filter, candidates, evidence, ranking, and the hits with their reasons."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_engine.errors import ConversationNotFound, IndexUnavailable
-from memory_engine.lexical.analysis import QueryTerm, analyse_query, term_ids
+from memory_engine.lexical.analysis import analyse_query
 from memory_engine.lexical.index import LexicalScores
-from memory_engine.models import Message, RecallHit, RecallQuery, Recollection, ScopeKey, to_micros
-from memory_engine.ports import Embedder, VectorIndex, Vectors
-from memory_engine.recall import ranking
+from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey
+from memory_engine.ports import Embedder, VectorIndex
+from memory_engine.recall import explaining, ranking
 from memory_engine.recall.catalogue import CatalogueView, Ints
+from memory_engine.recall.filters import Filters
+from memory_engine.recall.question import Question, QuestionReader
 from memory_engine.recall.ranking import Evidence, Mask, Ranking
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
 from memory_engine.storage import embeddings, messages, threads
@@ -28,13 +29,21 @@ _LONGEST_TAIL = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Question:
-    """A query, read once."""
+class Judged:
+    """Every message of a scope held against one query."""
 
-    query: RecallQuery
-    terms: Sequence[QueryTerm]
+    memory: ScopeMemory
+    question: Question
     lexical: LexicalScores
-    vector: Vectors
+    filters: Filters
+    found: Ranking
+    #: Positions of those that were held against the question's vector; None for all.
+    looked_at: Ints | None
+    floor: float
+    #: The relevance under which the asker wants nothing.
+    least: float
+    #: Positions of what passed the floor, best first.
+    passed: Ints
 
 
 class Recaller:
@@ -51,8 +60,8 @@ class Recaller:
     ) -> None:
         self._database = database
         self._residents = residents
-        self._embedder = embedder
-        self._term_key = term_key
+        self._dimension = embedder.space.dimension
+        self._reader = QuestionReader(embedder, term_key)
         self._space_id = space_id
         self._index: VectorIndex | None = None
         self._threshold = DEFAULT_THRESHOLD
@@ -68,26 +77,57 @@ class Recaller:
         Raises:
             ConversationNotFound: a filter names a conversation that the scope does not have.
         """
+        judged = self._judge(key, query)
+        best = judged.passed[: query.k]
+        funnel = explaining.funnel(judged.filters, above_floor=len(judged.passed), returned=len(best))
+        return Recollection(hits=self._hits(key, judged, best, explain=query.explain), funnel=funnel)
+
+    def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
+        """What became of one message when the query was asked.
+
+        Args:
+            key: the scope.
+            query: what was asked.
+            seq: the message's place in the scope.
+
+        Raises:
+            ConversationNotFound: a filter names a conversation that the scope does not have.
+        """
+        judged = self._judge(key, query)
+        at = judged.memory.catalogue.positions(np.array([seq], np.int64))
+        if not len(at):
+            return explaining.not_indexed()
+        why = self._why(judged, int(at[0]), None)
+        looked_at = judged.looked_at is None or bool(np.isin(at, judged.looked_at)[0])
+        standing = explaining.Standing(
+            at=int(at[0]), found=judged.found, filters=judged.filters, passed=judged.passed, floor=judged.floor,
+            least=judged.least, wanted=query.k, looked_at=looked_at,
+        )  # fmt: skip
+        return explaining.fate(standing, why)
+
+    def _judge(self, key: ScopeKey, query: RecallQuery) -> Judged:
         memory = self._residents.memory(key)
         self._check_conversations(key, query)
-        allowed = self._allowed(key, memory.catalogue, query)
-        if not allowed.any():
-            return Recollection(hits=(), funnel=_funnel(memory.catalogue, allowed, 0, 0))
-        question = self._read(memory, query)
+        catalogue = memory.catalogue
+        filters = self._filters(key, catalogue, query)
+        question = self._reader.read(query.text, catalogue.name_words)
+        lexical = memory.lexical.scores(question.sought)
+        looked_at = self._candidates(memory, query, question, lexical)
         evidence = Evidence(
-            lexical=question.lexical.share,
-            cosine=self._cosines(memory, question),
-            allowed=allowed,
-            spoken=_spoken(memory.catalogue, question.terms),
+            lexical=lexical.share,
+            similar=lexical.similar,
+            cosine=self._cosines(memory, question, looked_at),
+            allowed=filters.allowed,
+            spoken=_spoken(catalogue, question),
+            asker=_said_by_asker(catalogue, question),
         )
-        found = ranking.rank(memory.catalogue, evidence)
-        floor = ranking.floor(memory.catalogue)
-        if query.min_score is not None:
-            floor = max(floor, ranking.relevance_of(query.min_score))
-        best = found.best(query.k, floor)
-        above = int((found.relevance >= floor).sum())
-        hits = self._hits(memory, question, found, best)
-        return Recollection(hits=hits, funnel=_funnel(memory.catalogue, allowed, above, len(hits)))
+        found = ranking.rank(catalogue, evidence)
+        floor = ranking.floor(catalogue)
+        least = -np.inf if query.min_score is None else ranking.relevance_of(query.min_score)
+        return Judged(
+            memory=memory, question=question, lexical=lexical, filters=filters, found=found, looked_at=looked_at,
+            floor=floor, least=least, passed=found.ordered(found.passing(floor, least)),
+        )  # fmt: skip
 
     def conversations_with(self, key: ScopeKey, text: str) -> list[str]:
         """The ids of the conversations in which some message has every word of the text."""
@@ -95,18 +135,12 @@ class Recaller:
         terms = analyse_query(text)
         if not terms or not len(memory.catalogue):
             return []
-        found = memory.lexical.scores([term_ids(term.stems, self._term_key) for term in terms])
+        found = memory.lexical.scores(self._reader.exactly(terms))
         counts = np.zeros(len(memory.catalogue), np.int64)
         for positions in found.matches:
             counts[positions] += 1
         numbers = np.unique(memory.catalogue.conversation[counts == len(terms)])
         return [str(memory.catalogue.conversations[number]) for number in numbers]
-
-    def _read(self, memory: ScopeMemory, query: RecallQuery) -> _Question:
-        terms = analyse_query(query.text)
-        stems = [term_ids(term.stems, self._term_key) for term in terms]
-        vector = self._embedder.embed([self._embedder.chunks(query.text)[0]])[0]
-        return _Question(query=query, terms=terms, lexical=memory.lexical.scores(stems), vector=vector)
 
     def _check_conversations(self, key: ScopeKey, query: RecallQuery) -> None:
         with self._database.read() as db:
@@ -114,79 +148,65 @@ class Recaller:
                 if threads.find_thread(db, key, name) is None:
                     raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
 
-    def _allowed(self, key: ScopeKey, catalogue: CatalogueView, query: RecallQuery) -> Mask:
-        allowed = _said_within(catalogue, query)
-        if query.conversation_id is not None:
-            allowed &= catalogue.conversation == catalogue.number("conversation", query.conversation_id)
-        for name in query.exclude_conversation_ids:
-            allowed &= catalogue.conversation != catalogue.number("conversation", name)
-        if query.roles:
-            allowed &= np.isin(catalogue.role, [catalogue.number("role", role) for role in query.roles])
-        if query.agent is not None:
-            allowed &= catalogue.agent == catalogue.number("agent", query.agent)
+    def _filters(self, key: ScopeKey, catalogue: CatalogueView, query: RecallQuery) -> Filters:
+        seqs = None
         if query.metadata:
             with self._database.read() as db:
                 seqs = messages.seqs_with_metadata(db, key, dict(query.metadata))
-            allowed &= np.isin(catalogue.seq, seqs)
-        return allowed
+        return Filters.of(catalogue, query, seqs)
 
-    def _cosines(self, memory: ScopeMemory, question: _Question) -> NDArray[np.float64]:
-        seqs = self._candidate_seqs(memory, question)
-        if seqs is None:
+    def _cosines(self, memory: ScopeMemory, question: Question, looked_at: Ints | None) -> NDArray[np.float64]:
+        if looked_at is None:
             table = self._residents.vectors(memory.key, memory)
-            row_seqs, vectors = table.seqs, table.vectors
-        else:
-            with self._database.read() as db:
-                row_seqs, rows = embeddings.vectors_of(db, memory.key, self._space_id, seqs)
-            vectors = embeddings.unpack(rows, self._embedder.space.dimension)
-        centre = self._residents.centre(memory.key)
-        found = ranking.centred_cosines(vectors, question.vector, centre)
-        return _best_by_message(memory.catalogue, row_seqs, found)
+            found = table.whitening.cosines(table.vectors, table.lengths, question.vector)
+            return _best_by_message(memory.catalogue, table.seqs, found)
+        with self._database.read() as db:
+            seqs, rows = embeddings.vectors_of(db, memory.key, self._space_id, memory.catalogue.seq[looked_at].tolist())
+        vectors = embeddings.unpack(rows, self._dimension)
+        whitening = self._residents.whitening(memory.key, memory)
+        found = whitening.cosines(vectors, whitening.lengths(vectors), question.vector)
+        return _best_by_message(memory.catalogue, seqs, found)
 
-    def _candidate_seqs(self, memory: ScopeMemory, question: _Question) -> list[int] | None:
+    def _candidates(
+        self, memory: ScopeMemory, query: RecallQuery, question: Question, lexical: LexicalScores
+    ) -> Ints | None:
         """The messages whose vectors are worth looking at; None when all are looked at."""
         size = len(memory.catalogue)
-        if self._index is None or size < self._threshold or question.query.is_filtered:
+        if self._index is None or size < self._threshold or query.is_filtered:
             return None
-        wanted = max(_CANDIDATES, 20 * question.query.k)
+        wanted = max(_CANDIDATES, 20 * query.k)
         try:
             watermark = self._index.watermark(memory.key)
-            tail = memory.catalogue.seq[np.searchsorted(memory.catalogue.seq, watermark, "right") :]
+            tail = np.arange(np.searchsorted(memory.catalogue.seq, watermark, "right"), size)
             if len(tail) > _LONGEST_TAIL or watermark == 0:
                 return None
-            near = np.array(self._index.nearest(memory.key, question.vector, wanted), np.int64)
+            probe = self._residents.whitening(memory.key, memory).probe(question.vector)
+            near = np.array(self._index.nearest(memory.key, probe, wanted), np.int64)
         except IndexUnavailable:
             return None  # SQL has everything; readiness reports the index itself
-        share = question.lexical.share
+        share = lexical.share + lexical.similar
         worded = np.argpartition(-share, min(wanted, size - 1))[:wanted]
         seeds = np.concatenate([memory.catalogue.positions(np.unique(near)), worded[share[worded] > 0]])
-        around = with_neighbours(memory.catalogue, seeds)
-        wanted_seqs: list[int] = np.union1d(memory.catalogue.seq[around], tail).tolist()
-        return wanted_seqs
+        return np.union1d(with_neighbours(memory.catalogue, seeds), tail)
 
-    def _hits(
-        self, memory: ScopeMemory, question: _Question, found: Ranking, best: NDArray[np.int64]
-    ) -> tuple[RecallHit, ...]:
-        seqs = memory.catalogue.seq[best].tolist()
+    def _hits(self, key: ScopeKey, judged: Judged, best: Ints, *, explain: bool) -> tuple[RecallHit, ...]:
+        seqs = judged.memory.catalogue.seq[best].tolist()
         with self._database.read() as db:
-            kept = messages.by_seqs(db, memory.key, seqs)
-        scores = ranking.score(found.relevance[best])
+            kept = messages.by_seqs(db, key, seqs)
+        scores = ranking.score(judged.found.relevance[best])
         return tuple(
-            _hit(kept[seq], float(shown), _why(question, found, int(at)))
+            _hit(kept[seq], float(shown), self._why(judged, int(at), kept[seq].text if explain else None))
             for seq, at, shown in zip(seqs, best, scores, strict=True)
             if seq in kept
         )
 
-
-def _said_within(catalogue: CatalogueView, query: RecallQuery) -> Mask:
-    within = np.ones(len(catalogue), bool)
-    if query.after is not None:
-        within &= catalogue.created_at >= to_micros(query.after)
-    if query.before is not None:
-        within &= catalogue.created_at < to_micros(query.before)
-    if query.as_of is not None:
-        within &= catalogue.created_at <= to_micros(query.as_of)
-    return within
+    def _why(self, judged: Judged, at: int, text: str | None) -> dict[str, Any]:
+        matched = zip(judged.question.terms, judged.lexical.matches, strict=True)
+        words = [term.word for term, positions in matched if at in positions]
+        why = explaining.parts_of(judged.found, at) | {"words": words}
+        if text is not None and judged.lexical.similar[at] > 0:
+            why["similar_words"] = self._reader.similar_in(judged.question, text)
+        return why
 
 
 def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:
@@ -214,8 +234,8 @@ def _best_by_message(
     return np.where(best == -1.0, 0.0, best)
 
 
-def _spoken(catalogue: CatalogueView, terms: Sequence[QueryTerm]) -> Mask:
-    words = {term.word for term in terms}
+def _spoken(catalogue: CatalogueView, question: Question) -> Mask:
+    words = {term.word for term in question.terms}
     named = [
         number
         for name, number in catalogue.labels["name"].items()
@@ -224,11 +244,12 @@ def _spoken(catalogue: CatalogueView, terms: Sequence[QueryTerm]) -> Mask:
     return np.isin(catalogue.name, named)
 
 
-def _why(question: _Question, found: Ranking, at: int) -> dict[str, Any]:
-    matched = zip(question.terms, question.lexical.matches, strict=True)
-    parts = {name: round(float(values[at]), 4) for name, values in found.parts.items()}
-    words = [term.word for term, positions in matched if at in positions]
-    return {**parts, "relevance": round(float(found.relevance[at]), 4), "words": words}
+def _said_by_asker(catalogue: CatalogueView, question: Question) -> Mask:
+    """What the user said, where a user asks about themself and an assistant speaks too."""
+    if not question.about_asker or catalogue.number("role", "assistant") < 0:
+        return np.zeros(len(catalogue), bool)
+    said: Mask = catalogue.role == catalogue.number("role", "user")
+    return said
 
 
 def _hit(message: Message, shown: float, why: dict[str, Any]) -> RecallHit:
@@ -244,8 +265,3 @@ def _hit(message: Message, shown: float, why: dict[str, Any]) -> RecallHit:
         score=round(shown, 6),
         why=why,
     )
-
-
-def _funnel(catalogue: CatalogueView, allowed: Mask, above: int, returned: int) -> dict[str, int]:
-    passed = int(allowed.sum())
-    return {"messages": len(catalogue), "passed_filters": passed, "above_floor": above, "returned": returned}

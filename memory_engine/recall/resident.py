@@ -9,21 +9,22 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory_engine.lexical.index import LexicalIndex
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Vectors
 from memory_engine.recall.catalogue import Catalogue, CatalogueView
+from memory_engine.recall.ranking import dense_share
+from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_size
 from memory_engine.storage import embeddings, scopes, terms
 from memory_engine.storage.database import Database, Transaction
-from memory_engine.vectors.exact import ExactIndex, VectorTable
+from memory_engine.vectors.exact import ExactIndex
 
 #: Bytes that all resident scopes may take together.
 DEFAULT_LIMIT = 1024 * 1024 * 1024
-#: The centre of a scope is the mean of its first vectors, as many as these.
-CENTRE_ROWS = 4_096
-#: Zero vectors that are counted in: the mean of a few messages is what they say, not what they share with all texts.
-_CENTRE_PRIOR = 20
+#: How much of the whitening is done where messages are short; longer ones get less, in proportion to the words' share.
+_WHITENING = 0.35
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +38,30 @@ class ScopeMemory:
     lexical: LexicalIndex
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhitenedTable:
+    """The vectors of a scope, and what makes cosines of them."""
+
+    seqs: NDArray[np.int64]
+    #: Shape (rows, dimension).
+    vectors: Vectors
+    #: Of each row under the whitening; shape (rows,).
+    lengths: Vectors
+    whitening: Whitening
+
+
 @dataclass(kw_only=True, slots=True)
 class _Resident:
     lock: threading.Lock = field(default_factory=threading.Lock)
     catalogue: Catalogue = field(default_factory=Catalogue)
     memory: ScopeMemory | None = None
-    #: How many rows the centre was made from, and the centre.
-    centre: tuple[int, Vectors | None] = (0, None)
-    #: The watermark at which it was computed.
-    centred_at: int = -1
+    whitening: Whitening | None = None
+    #: On how many rows it was fitted.
+    fitted_on: int = -1
+    #: The watermark up to which that is known to be the right number of rows.
+    fitted_at: int = -1
+    #: The lengths of the table's first rows under the whitening.
+    lengths: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class ResidentScopes:
@@ -68,7 +84,7 @@ class ResidentScopes:
         self._drop_least_recent(key)
         return memory
 
-    def vectors(self, key: ScopeKey, memory: ScopeMemory) -> VectorTable:
+    def vectors(self, key: ScopeKey, memory: ScopeMemory) -> WhitenedTable:
         """Every vector of the scope up to the memory's watermark or later, for scoring exactly."""
         resident = self._resident(key)
         with resident.lock:
@@ -79,34 +95,40 @@ class ResidentScopes:
                 vectors = embeddings.unpack(rows, self._dimension)
                 self._exact.add(key, seqs.tolist(), vectors, watermark=last)
             table = self._exact.table(key)
+            whitening = self._fitted(key, resident, memory)
+            known = len(resident.lengths)
+            if known < len(table.seqs):
+                resident.lengths = np.concatenate([resident.lengths, whitening.lengths(table.vectors[known:])])
+            lengths = resident.lengths[: len(table.seqs)]
         self._drop_least_recent(key)
-        return table
+        return WhitenedTable(seqs=table.seqs, vectors=table.vectors, lengths=lengths, whitening=whitening)
 
-    def centre(self, key: ScopeKey) -> Vectors:
-        """The mean of the scope's first vectors, shape (dimension,); it stands still once they are many."""
+    def whitening(self, key: ScopeKey, memory: ScopeMemory) -> Whitening:
+        """The scope's map, without its vectors."""
         resident = self._resident(key)
         with resident.lock:
-            rows, known = resident.centre
-            last = resident.memory.watermark if resident.memory else 0
-            if rows == CENTRE_ROWS or (known is not None and resident.centred_at == last):
-                assert known is not None  # it was set with its rows
-                return known
-            rows, first = self._first_vectors(key)
-            centre: Vectors = first.sum(axis=0) / np.float32(len(first) + _CENTRE_PRIOR)
-            resident.centre, resident.centred_at = (rows, centre), last
-            return centre
+            return self._fitted(key, resident, memory)
 
-    def _first_vectors(self, key: ScopeKey) -> tuple[int, Vectors]:
-        """How many rows were looked at, and one vector a message of theirs: many chunks of one text are no centre."""
+    def _fitted(self, key: ScopeKey, resident: _Resident, memory: ScopeMemory) -> Whitening:
+        if resident.whitening is not None and resident.fitted_at >= memory.watermark:
+            return resident.whitening
+        seqs, vectors = self._first_vectors(key)
+        rows = sample_size(len(seqs))
+        if resident.whitening is None or rows != resident.fitted_on:
+            _, firsts = np.unique(seqs[:rows], return_index=True)  # one vector a message: a long text is no centre
+            words = memory.catalogue.words[memory.catalogue.positions(seqs[firsts])]
+            resident.whitening = Whitening.fit(vectors[firsts], _WHITENING * (1 - dense_share(words)))
+            resident.fitted_on, resident.lengths = rows, np.zeros(0, np.float32)
+        resident.fitted_at = memory.watermark
+        return resident.whitening
+
+    def _first_vectors(self, key: ScopeKey) -> tuple[NDArray[np.int64], Vectors]:
         if self._exact.watermark(key):
             table = self._exact.table(key)
-            seqs, vectors = table.seqs[:CENTRE_ROWS], table.vectors[:CENTRE_ROWS]
-        else:
-            with self._database.read() as db:
-                seqs, rows = embeddings.vectors_after(db, key, self._space_id, 0, CENTRE_ROWS)
-            vectors = embeddings.unpack(rows, self._dimension)
-        _, firsts = np.unique(seqs, return_index=True)
-        return len(seqs), vectors[firsts]
+            return table.seqs[:LARGEST_SAMPLE], table.vectors[:LARGEST_SAMPLE]
+        with self._database.read() as db:
+            seqs, rows = embeddings.vectors_after(db, key, self._space_id, 0, LARGEST_SAMPLE)
+        return seqs, embeddings.unpack(rows, self._dimension)
 
     def forget(self, key: ScopeKey | None = None) -> None:
         """Drop a scope, or all, from memory; they are loaded anew when they are asked."""

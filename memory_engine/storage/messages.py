@@ -21,6 +21,8 @@ class Derived:
 
     #: Words of the text, stop words included.
     words: int
+    #: Whether it ends with a question.
+    asks: bool
     #: Little-endian uint32 term ids.
     terms: bytes
     #: One little-endian float16 vector a chunk.
@@ -40,6 +42,11 @@ class Entry:
     derived: Derived | None
 
 
+def term_columns(derived: Derived) -> dict[str, Any]:
+    """What the row of a message's terms says besides its place."""
+    return {"words": derived.words, "asks": derived.asks, "terms": derived.terms}
+
+
 def insert_entries(
     db: Connection, thread: Thread, first_seq: int, entries: Sequence[Entry], *, recorded_at: int
 ) -> None:
@@ -51,7 +58,7 @@ def insert_entries(
         if entry.derived is None:
             continue
         place = {**key, "seq": seq, "version": 1}
-        terms.append({**place, "words": entry.derived.words, "terms": entry.derived.terms})
+        terms.append({**place, **term_columns(entry.derived)})
         for chunk, vector in enumerate(entry.derived.vectors):
             vectors.append({**place, "space_id": entry.derived.space_id, "chunk": chunk, "vector": vector})
     db.execute(insert(ChatMessage), messages)

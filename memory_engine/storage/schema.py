@@ -138,6 +138,8 @@ class MessageTerms(Base):
     version: Mapped[int]
     #: Words of the text, stop words included.
     words: Mapped[int]
+    #: Whether it ends with a question.
+    asks: Mapped[bool]
     #: Little-endian uint32, in the order of the text, repeated as often as said.
     terms: Mapped[bytes] = mapped_column(LargeBinary)
 

@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage.messages import by_seqs
+from memory_engine.storage.messages import Derived, by_seqs, term_columns
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
 
 def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The indexed messages after `seq`, in order.
 
-    Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, terms.
+    Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks, terms.
     """
     query = (
         select(
@@ -25,6 +25,7 @@ def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[A
             ChatMessage.agent,
             ChatMessage.created_at,
             MessageTerms.words,
+            MessageTerms.asks,
             MessageTerms.terms,
         )
         .join(MessageTerms, _same_message(MessageTerms))
@@ -53,13 +54,13 @@ def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
     return [message for message in found.values() if message.text.strip()]
 
 
-def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, int, bytes]]) -> None:
-    """Write rows of (seq, words, terms) anew."""
+def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, Derived]]) -> None:
+    """Write the rows of messages at these places anew."""
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1}
-    for seq, words, terms in rows:
+    for seq, derived in rows:
         here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
         db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == seq))
-        db.execute(insert(MessageTerms).values(**place, seq=seq, words=words, terms=terms))
+        db.execute(insert(MessageTerms).values(**place, seq=seq, **term_columns(derived)))
 
 
 def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:

@@ -35,7 +35,6 @@ def test_a_second_service_is_refused_and_harms_nothing(service: RunningService) 
     second = run("serve", "--port", "0", "--data-dir", str(service.data_dir))
     assert_refused(second)
     assert "in use by another process" in second.stderr
-    assert_refused(run("db", "upgrade", "--data-dir", str(service.data_dir)))
     with pytest.raises(StoreInUse):
         MemoryEngine.open(service.data_dir)
     remember(service, "The harbour closes at ten.")

@@ -25,6 +25,7 @@ def catalogue(*rows: tuple[str, int, int]) -> CatalogueView:
                 agent=None,
                 created_at=minutes * 60_000_000,
                 words=words,
+                asks=False,
             )
             for seq, (name, minutes, words) in enumerate(rows, 1)
         ]

@@ -105,6 +105,7 @@ def _derived() -> None:
         _big("seq"),
         _integer("version"),
         _integer("words"),
+        sa.Column("asks", sa.Boolean, nullable=False),
         sa.Column("terms", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint(*_MESSAGE, "version"),
         _references(_MESSAGE, "chat_messages", ondelete="CASCADE"),

@@ -1,0 +1,91 @@
+"""A query, read once: its words and what they may stand under, its vector, and whom it is about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from memory_engine.lexical.analysis import QueryTerm, analyse_query, stems_of, term_ids, words_of
+from memory_engine.lexical.index import SoughtTerm
+from memory_engine.lexical.pronouns import is_about_the_asker
+from memory_engine.ports import Embedder, Vectors
+from memory_engine.recall.vocabulary import load_vocabulary
+
+#: A word at this similarity is worth nothing, one at 1 is worth `_MOST`; between them by this power.
+_LEAST_SIMILAR, _MOST, _POWER = 0.25, 0.9, 0.7
+#: Words of a query that are looked up; the rest of a long text speaks through its vector.
+_LONGEST_QUERY = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a query asks for."""
+
+    terms: Sequence[QueryTerm]
+    sought: Sequence[SoughtTerm]
+    vector: Vectors
+    about_asker: bool
+
+
+class QuestionReader:
+    """Reads queries for one store."""
+
+    def __init__(self, embedder: Embedder, term_key: bytes) -> None:
+        self._embedder = embedder
+        self._term_key = term_key
+        self._similar = lru_cache(maxsize=20_000)(self._widened)
+
+    def read(self, text: str, names: frozenset[str]) -> Question:
+        """Read a query.
+
+        Args:
+            text: the query.
+            names: words that are somebody's name here; nothing stands for a name.
+        """
+        terms = analyse_query(text)[:_LONGEST_QUERY]
+        sought = [self._sought(term, widen=term.word not in names) for term in terms]
+        vector = self._embedder.embed([self._embedder.chunks(text)[0]])[0]
+        return Question(terms=terms, sought=sought, vector=vector, about_asker=is_about_the_asker(text))
+
+    def exactly(self, terms: Sequence[QueryTerm]) -> list[SoughtTerm]:
+        """The words themselves, with nothing standing for them."""
+        return [self._sought(term, widen=False) for term in terms]
+
+    def similar_in(self, question: Question, text: str) -> list[str]:
+        """The words of a text that stand for a word of the question, as "question word: word"."""
+        said = {stem: word for word in words_of(text) for stem in stems_of(word)}
+        found = (
+            f"{term.word}: {said[stem]}"
+            for term in question.terms
+            for word in self.similar_words(term)
+            for stem in stems_of(word)
+            if stem in said and stem not in term.stems
+        )
+        return list(dict.fromkeys(found))
+
+    def similar_words(self, term: QueryTerm) -> Mapping[str, float]:
+        """The words that stand for a word of the query, with what each is worth."""
+        return {near.word: _worth(near.similarity) for near in load_vocabulary().similar(term.word, _LEAST_SIMILAR)}
+
+    def _sought(self, term: QueryTerm, *, widen: bool) -> SoughtTerm:
+        stems = term_ids(term.stems, self._term_key)
+        if not widen:
+            return SoughtTerm(stems=stems, similar=stems[:0], worth=np.zeros(0))
+        return self._similar(term)
+
+    def _widened(self, term: QueryTerm) -> SoughtTerm:
+        worth: dict[str, float] = {}
+        for word, value in self.similar_words(term).items():
+            for stem in stems_of(word):
+                if stem not in term.stems:
+                    worth[stem] = max(value, worth.get(stem, 0.0))
+        return SoughtTerm(
+            stems=term_ids(term.stems, self._term_key),
+            similar=term_ids(worth, self._term_key),
+            worth=np.array(list(worth.values())),
+        )
+
+
+def _worth(similarity: float) -> float:
+    return float(_MOST * ((similarity - _LEAST_SIMILAR) / (1 - _LEAST_SIMILAR)) ** _POWER)
