@@ -75,6 +75,23 @@ def recall(
     console.print_json(found) if as_json else console.print_hits(found, explain=explain)
 
 
+@app.command("why-not")
+def why_not(
+    message_id: Annotated[str, typer.Argument(help="The message that was expected.")],
+    query: Annotated[str, typer.Argument(help="The question that did not bring it.")],
+    k: Annotated[int, typer.Option("-k", help="How many hits were asked for.")] = 10,
+    budget: Annotated[int | None, typer.Option(help="Tokens that the hits may take together.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say at which stage a message falls out of a search, and by how much."""
+    from api import console
+    from api.client import open_client
+
+    body = {"message_id": message_id, "query": query, "k": k, "token_budget": budget}
+    with open_client(data_dir) as client:
+        console.print_fate(client.call("POST", "/v1/memory/recall/why-not", body))
+
+
 @app.command()
 def context(
     conversation_id: Annotated[str, typer.Argument(metavar="ID", help="The conversation; it may be new.")],

@@ -66,6 +66,15 @@ def print_hits(found: dict[str, Any], *, explain: bool) -> None:
         _out.print(f"[dim]{escape(json.dumps(found['funnel']))}[/dim]", highlight=False)
 
 
+def print_fate(fate: dict[str, Any]) -> None:
+    """Where a message fell out, and the figures."""
+    _out.print(f"[bold]{escape(fate['stage'])}[/bold]  {escape(fate['detail'])}", highlight=False)
+    for title in ("figures", "why"):
+        shown = {name: value for name, value in fate[title].items() if value}
+        if shown:
+            _out.print(f"      [dim]{title}: {escape(json.dumps(shown, ensure_ascii=False))}[/dim]", highlight=False)
+
+
 def print_prompt(prompt: dict[str, Any]) -> None:
     """The messages of a prompt, and the account of them."""
     for message in prompt["messages"]:

@@ -3,7 +3,7 @@
 from assistant.context_manager import DEFAULT_BUDGET, Prompt, PromptRequest
 from assistant.custom_assistant import CustomAssistant, Reply, Turn
 from assistant.errors import AssistantError
-from assistant.packing import within_budget
+from assistant.packing import budget_fates, within_budget
 from assistant.settings import Settings, load_settings
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Reply",
     "Settings",
     "Turn",
+    "budget_fates",
     "load_settings",
     "within_budget",
 ]

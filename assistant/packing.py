@@ -6,13 +6,13 @@ does not fit is skipped, and packing goes on with what does. Recalled text enter
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.errors import BudgetTooSmall
 from assistant.token_counter import count_messages
-from memory_engine import Message, RecallHit
+from memory_engine import Fate, Message, RecallHit
 from memory_engine.ports import TokenCounter
 
 #: The part of the room that recent turns may take before recalled evidence has had its turn.
@@ -297,11 +297,23 @@ def _left_out(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str,
 
 
 def within_budget(hits: Sequence[RecallHit], budget: int, counter: TokenCounter) -> list[RecallHit]:
-    """Those of the hits, best first, whose texts fit the budget together; what does not fit is skipped."""
-    taken, used = [], 0
+    """Those of the hits, best first, whose texts fit the budget together, each text once; the rest is skipped."""
+    return [hit for hit, fate in budget_fates(hits, budget, counter) if fate is None]
+
+
+def budget_fates(
+    hits: Sequence[RecallHit], budget: int, counter: TokenCounter
+) -> Iterator[tuple[RecallHit, Fate | None]]:
+    """Each hit with what keeps it out of a budget: a text that was taken before, or too many tokens; None if taken."""
+    taken, used = set(), 0
     for hit in hits:
         cost = counter.count(hit.text)
-        if used + cost <= budget:
-            taken.append(hit)
+        if hit.text in taken:
+            yield hit, Fate(stage="duplicate", detail="A better hit says the same.", figures={}, why=hit.why)
+        elif used + cost > budget:
+            figures = {"tokens": cost, "left": budget - used, "token_budget": budget, "by": used + cost - budget}
+            yield hit, Fate(stage="budget", detail="It does not fit what is left.", figures=figures, why=hit.why)
+        else:
+            taken.add(hit.text)
             used += cost
-    return taken
+            yield hit, None

@@ -4,6 +4,7 @@ from memory_engine.engine import DEFAULT_SCOPE, MemoryEngine, PartStatus
 from memory_engine.errors import MemoryEngineError
 from memory_engine.models import (
     Conversation,
+    Fate,
     Message,
     NewMessage,
     Page,
@@ -18,6 +19,7 @@ from memory_engine.models import (
 __all__ = [
     "DEFAULT_SCOPE",
     "Conversation",
+    "Fate",
     "MemoryEngine",
     "MemoryEngineError",
     "Message",

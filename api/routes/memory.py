@@ -9,15 +9,17 @@ from api.deps import NamespaceDep, PageDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
+    FateOut,
     RecallIn,
     RecallOut,
     RememberIn,
     RememberOut,
+    WhyNotIn,
     conversation_out,
     hit_out,
     message_out,
 )
-from assistant import within_budget
+from assistant import budget_fates, within_budget
 from memory_engine import RecallQuery, Scope
 from memory_engine.models import parse_time
 
@@ -41,8 +43,7 @@ def remember(body: RememberIn, services: ServicesDep, namespace: NamespaceDep) -
 @router.post("/recall", response_model_exclude_none=False)
 def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> RecallOut:
     """The messages that speak to the query, best first; nothing relevant gives an empty list."""
-    if body.scope is not None:
-        raise RequestRefused(400, "scope is not implemented yet.", code="not_implemented", param="scope")
+    _check_scope(body)
     started = time.perf_counter()
     found = services.engine.search(_query(body), scope=Scope(namespace=namespace, user=body.user))
     hits = list(found.hits)
@@ -51,6 +52,21 @@ def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> Re
     took = (time.perf_counter() - started) * 1000
     funnel = dict(found.funnel, returned=len(hits)) if body.explain else None
     return RecallOut(hits=[hit_out(hit) for hit in hits], took_ms=round(took, 3), funnel=funnel)
+
+
+@router.post("/recall/why-not")
+def why_not(body: WhyNotIn, services: ServicesDep, namespace: NamespaceDep) -> FateOut:
+    """At which stage a message falls out when the question is asked, and by how much."""
+    _check_scope(body)
+    engine, scope = services.engine, Scope(namespace=namespace, user=body.user)
+    fate = engine.why_not(_query(body), body.message_id, scope=scope)
+    if fate.stage == "returned" and body.token_budget is not None:
+        hits = engine.search(_query(body), scope=scope).hits
+        packed = budget_fates(hits, body.token_budget, services.assistant.counter)
+        fate = next((left for hit, left in packed if left and hit.message_id == body.message_id), fate)
+    return FateOut(
+        message_id=body.message_id, stage=fate.stage, detail=fate.detail, figures=dict(fate.figures), why=dict(fate.why)
+    )
 
 
 @router.get("/conversations")
@@ -106,6 +122,11 @@ def doctor(services: ServicesDep, repair: bool = False) -> dict[str, Any]:
     return {"findings": services.examined(repair=repair)}
 
 
+def _check_scope(body: RecallIn) -> None:
+    if body.scope is not None:
+        raise RequestRefused(400, "scope is not implemented yet.", code="not_implemented", param="scope")
+
+
 def _query(body: RecallIn) -> RecallQuery:
     times = {
         name: None if value is None else parse_time(value, name)
@@ -120,6 +141,7 @@ def _query(body: RecallIn) -> RecallQuery:
         agent=body.agent,
         metadata=body.metadata,
         min_score=body.min_score,
+        explain=body.explain,
         **times,
     )
 

@@ -7,7 +7,7 @@ from api.errors import RequestRefused
 router = APIRouter(include_in_schema=False)
 
 _PLANNED = (
-    "/v1/memory/recall/why-not", "/v1/memory/contexts/{manifest_id}/diff",
+    "/v1/memory/contexts/{manifest_id}/diff",
     "/v1/memory/conversations/{conversation_id:path}/links", "/v1/memory/links", "/v1/memory/links/{rest:path}",
     "/v1/memory/path", "/v1/memory/graph", "/v1/memory/conversations/{conversation_id:path}/summaries",
     "/v1/memory/patterns", "/v1/memory/patterns/{rest:path}", "/v1/memory/notes/{name}",

@@ -76,6 +76,23 @@ class RecallIn(Body):
     scope: Literal["namespace"] | None = None
 
 
+class WhyNotIn(RecallIn):
+    """A question, and the message that was expected."""
+
+    message_id: StrictStr
+
+
+class FateOut(BaseModel):
+    """What became of the message."""
+
+    message_id: str
+    #: not_indexed, filter, candidate, floor, rank, duplicate, budget, or returned.
+    stage: str
+    detail: str
+    figures: dict[str, Any]
+    why: dict[str, Any]
+
+
 class HitOut(BaseModel):
     """A message that speaks to the question."""
 

@@ -18,13 +18,13 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: What a message's neighbour at distance 1 and 2 in its session gets of its relevance.
-_LENT = (0.4, 0.1)
+_LENT = (0.4, 0.15)
 #: What comes after a question gets so much more of the question's relevance: it is the answer.
 _ANSWER = 1.5
 #: What a message loses that ends with a question: it has the words, and not what they ask for.
 _ASKING = 0.1
 #: A lender of so many words lends half: short turns need their context, long ones carry it.
-_LENDER_WORDS = 50.0
+_LENDER_WORDS = 55.0
 #: A receiver of so many words takes half.
 _RECEIVER_WORDS = 110.0
 _SESSION_SHARE = 0.2
@@ -38,9 +38,15 @@ _DENSE_SHARES = (0.286, 0.776, 0.9)
 _LONG_WORDS = 400
 #: The relevance that counts as a score of one half, and how fast scores rise around it.
 _MIDDLE, _STEEPNESS = 0.43, 6.0
-#: Under this relevance, bonuses not counted, a message has nothing to do with the question: a constant, and a part
-#: that grows with the cosine's share, because unrelated texts have some cosine but no words in common.
-_FLOOR, _FLOOR_BY_SHARE = 0.12, 0.03
+#: A scope speaks to a question when its best message, by its own words and vector, has so much relevance; less is
+#: enough where that message stands out of the many. Chosen on three stores of different kinds so that one in fifty of
+#: the questions that have an answer is refused, and most of those asked of a wrong conversation (docs/recall.md).
+_GATE = 0.25
+#: The message that stands for the many, by rank, and the least share of the best one's substance that it counts as,
+#: also where there are not so many: among few messages less is there by chance.
+_MANY, _LEAST_OF_MANY = 50, 0.2
+#: Once something passed the gate, whatever has this share of the best one's substance may be part of the answer.
+_TAIL = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,9 +116,16 @@ def dense_share(words: NDArray[np.int64]) -> float:
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 
-def floor(catalogue: CatalogueView) -> float:
-    """The substance under which a message of the scope has nothing to do with a question."""
-    return _FLOOR + _FLOOR_BY_SHARE * dense_share(catalogue.words)
+def floor(found: Ranking) -> float:
+    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question."""
+    order = np.sort(found.substance[np.isfinite(found.substance)])[::-1]
+    if not len(order) or order[0] <= 0:
+        return _GATE
+    own = found.parts["lexical"] + found.parts["similar"] + found.parts["vector"]
+    many = max(float(order[_MANY] / order[0]) if len(order) > _MANY else 0.0, _LEAST_OF_MANY)
+    evident = float(own.max()) / many**0.5
+    best = float(order[0])
+    return _TAIL * best if evident >= _GATE else best * _GATE / max(evident, 1e-9)
 
 
 def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:

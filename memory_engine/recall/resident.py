@@ -24,7 +24,7 @@ from memory_engine.vectors.exact import ExactIndex
 #: Bytes that all resident scopes may take together.
 DEFAULT_LIMIT = 1024 * 1024 * 1024
 #: How much of the whitening is done where messages are short; longer ones get less, in proportion to the words' share.
-_WHITENING = 0.35
+_WHITENING = 0.28
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from memory_engine.tokens import bundled_tokenizer
 _SPACE = "\u2581"
 _SHORTEST = 4
 #: Words that stand for one word of a question, at most.
-_WIDEST = 24
+_WIDEST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Vocabulary:
         vector = self._embedder.embed([word])[0]
         if not vector.any():
             return ()
-        cosines = self._vectors @ _directions((vector - self._centre)[None])[0]
+        cosines = np.vecdot(self._vectors, _directions((vector - self._centre)[None])[0])
         near = np.flatnonzero(cosines >= at_least)
         near = near[np.argsort(-cosines[near], kind="stable")][: _WIDEST + 1]
         return tuple(SimilarWord(self._words[at], float(cosines[at])) for at in near if self._words[at] != word)

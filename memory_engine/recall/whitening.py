@@ -59,8 +59,8 @@ class Whitening:
 
     def probe(self, query: Vectors) -> Vectors:
         """The vector whose inner products with others order them as the cosines under the map do, but for lengths."""
-        mapped = (query - self.centre) @ self.matrix
-        return np.asarray(self.matrix @ mapped / max(float(np.linalg.norm(mapped)), 1e-6), np.float32)
+        mapped = np.vecdot(self.matrix.T, query - self.centre)
+        return np.asarray(np.vecdot(self.matrix, mapped) / max(float(np.linalg.norm(mapped)), 1e-6), np.float32)
 
     def cosines(self, vectors: Vectors, lengths: Vectors, query: Vectors) -> Floats:
         """The cosine of each vector with the query under the map; 0 for a zero vector.
@@ -71,7 +71,8 @@ class Whitening:
             query: shape (dimension,).
         """
         probe = self.probe(query)
-        return ((vectors @ probe - self.centre @ probe) / lengths).astype(np.float64)
+        # Not the product of BLAS: its threads would spin after so small a task.
+        return ((np.vecdot(vectors, probe) - np.vecdot(self.centre, probe)) / lengths).astype(np.float64)
 
 
 def sample_size(rows: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory_engine.lexical.index import K1, LONGEST_RATIO, PRIOR_MESSAGES, B, LexicalIndex
+from memory_engine.lexical.index import K1, LONGEST_RATIO, PRIOR_MESSAGES, RARITY, B, LexicalIndex, SoughtTerm
 
 documents = st.lists(st.lists(st.integers(0, 12), max_size=15), min_size=1, max_size=25)
 queries = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=2, unique=True), min_size=1, max_size=4)
@@ -17,6 +17,11 @@ def ids(numbers: list[int]) -> np.ndarray:
     return np.array(numbers, np.uint32)
 
 
+def sought(stems: list[int], similar: dict[int, float] | None = None) -> SoughtTerm:
+    similar = similar or {}
+    return SoughtTerm(stems=ids(stems), similar=ids(list(similar)), worth=np.array(list(similar.values())))
+
+
 def plain_share(docs: list[list[int]], query: list[list[int]]) -> list[float]:
     """BM25 as a share of its bound, written as the formula reads."""
     average = max(1.0, sum(map(len, docs)) / len(docs))
@@ -24,17 +29,17 @@ def plain_share(docs: list[list[int]], query: list[list[int]]) -> list[float]:
     for stems in query:
         counts = [sum(doc.count(stem) for stem in stems) for doc in docs]
         having = sum(count > 0 for count in counts)
-        idf = math.log(1 + (len(docs) + PRIOR_MESSAGES - having + 0.5) / (having + 0.5))
-        best += idf * (K1 + 1)
+        idf = math.log(1 + (len(docs) + PRIOR_MESSAGES - having + 0.5) / (having + 0.5)) ** RARITY
+        best += idf
         for at, (doc, count) in enumerate(zip(docs, counts, strict=True)):
             norm = K1 * (1 - B + B * min(len(doc) / average, LONGEST_RATIO))
-            scores[at] += idf * count * (K1 + 1) / (count + norm) if count else 0.0
+            scores[at] += idf * count / (count + norm) if count else 0.0
     return [score / best for score in scores]
 
 
 @given(documents, queries)
 def test_it_is_bm25_however_it_was_built(docs: list[list[int]], query: list[list[int]]) -> None:
-    asked = [ids(stems) for stems in query]
+    asked = [sought(stems) for stems in query]
     whole = LexicalIndex.empty().appended([ids(doc) for doc in docs])
     grown = LexicalIndex.empty()
     for doc in docs:
@@ -48,8 +53,8 @@ def test_it_is_bm25_however_it_was_built(docs: list[list[int]], query: list[list
 def test_appending_leaves_the_earlier_index_as_it_was() -> None:
     before = LexicalIndex.empty().appended([ids([1, 2])])
     after = before.appended([ids([1])])
-    assert len(before.scores([ids([1])]).share) == 1
-    assert len(after.scores([ids([1])]).share) == 2
+    assert len(before.scores([sought([1])]).share) == 1
+    assert len(after.scores([sought([1])]).share) == 2
 
 
 def test_segments_stay_few() -> None:
@@ -57,3 +62,13 @@ def test_segments_stay_few() -> None:
     for _ in range(500):
         index = index.appended([ids([1, 2, 3])])
     assert len(index.segments) <= 12
+
+
+def test_a_similar_word_adds_what_the_word_itself_does_not_say() -> None:
+    index = LexicalIndex.empty().appended([ids([1, 5]), ids([2, 5]), ids([1, 2]), ids([5, 5])])
+    found = index.scores([sought([1], {2: 0.5, 9: 0.9})])
+    assert found.share.tolist() == index.scores([sought([1])]).share.tolist()
+    assert found.similar[1] == pytest.approx(0.5 * found.share[0])  # as rare, as long, half the worth
+    assert found.similar[0] == found.similar[3] == 0
+    assert found.similar[2] == 0  # it has the word itself, which says more
+    assert [documents.tolist() for documents in found.matches] == [[0, 2]]

@@ -1,5 +1,6 @@
 """Ranking is pure functions over columns."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,7 +37,11 @@ def catalogue(*rows: tuple[str, int, int]) -> CatalogueView:
 def evidence(lexical: list[float], allowed: list[bool] | None = None) -> Evidence:
     size = len(lexical)
     mask = np.ones(size, bool) if allowed is None else np.array(allowed)
-    return Evidence(lexical=np.array(lexical), cosine=np.zeros(size), allowed=mask, spoken=np.zeros(size, bool))
+    nobody = np.zeros(size, bool)
+    return Evidence(
+        lexical=np.array(lexical), similar=np.zeros(size), cosine=np.zeros(size), allowed=mask, spoken=nobody,
+        asker=nobody,
+    )  # fmt: skip
 
 
 def test_sessions_end_at_an_idle_gap_and_interleaved_conversations_keep_their_neighbours() -> None:
@@ -48,7 +53,9 @@ def test_sessions_end_at_an_idle_gap_and_interleaved_conversations_keep_their_ne
 
 def test_a_view_is_not_changed_by_what_comes_later() -> None:
     made = Catalogue()
-    row = SimpleNamespace(seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3)
+    row = SimpleNamespace(
+        seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
+    )
     made.append([row])
     before = made.view()
     made.append([SimpleNamespace(**{**vars(row), "seq": n, "conversation_id": f"c{n}"}) for n in range(2, 300)])
@@ -69,19 +76,46 @@ def test_short_neighbours_lend_and_long_ones_do_not() -> None:
 def test_what_is_not_allowed_neither_ranks_nor_lends() -> None:
     view = catalogue(("a", 0, 5), ("a", 1, 5))
     ranked = ranking.rank(view, evidence([0.9, 0.0], [False, True]))
-    assert ranked.best(10, -1.0).tolist() == [1]
+    assert ranked.ordered(ranked.passing(-1.0, -1.0)).tolist() == [1]
     assert ranked.relevance[1] == 0
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 5))
-def test_the_best_are_sorted_and_above_the_floor(lexical: list[float], k: int) -> None:
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_the_best_are_sorted_and_above_the_floor(lexical: list[float]) -> None:
     view = catalogue(*[(f"c{n}", n, 5) for n in range(len(lexical))])
     ranked = ranking.rank(view, evidence(lexical))
-    best = ranked.best(k, 0.2)
+    best = ranked.ordered(ranked.passing(0.2, 0.3))
     values = ranked.relevance[best].tolist()
     assert values == sorted(values, reverse=True)
-    assert all(value >= 0.2 for value in values)
-    assert len(best) == min(k, int((ranked.relevance >= 0.2).sum()))
+    assert all(value >= 0.3 for value in values)
+    assert len(best) == int((ranked.relevance >= 0.3).sum())
+
+
+def test_nothing_passes_where_nothing_speaks_to_the_question() -> None:
+    view = catalogue(*[(f"c{n}", n, 5) for n in range(60)])
+    flat = ranking.rank(view, evidence([0.3] * 60))
+    standing_out = ranking.rank(view, evidence([0.3, *[0.1] * 59]))
+    nothing = ranking.rank(view, evidence([0.0] * 60))
+    assert flat.substance.max() < ranking.floor(flat)
+    assert standing_out.substance[0] >= ranking.floor(standing_out)
+    assert ranking.floor(nothing) > 0
+
+
+def test_who_said_it_raises_a_hit_and_makes_none() -> None:
+    view = catalogue(("a", 0, 5), ("b", 0, 5))
+    known = evidence([0.5, 0.0])
+    ranked = ranking.rank(view, replace(known, spoken=np.array([False, True])))
+    assert ranked.relevance[1] > 0
+    assert ranked.substance[1] == 0
+
+
+def test_an_answer_gets_more_of_a_question_than_a_question_of_its_answer() -> None:
+    view = catalogue(("a", 0, 5), ("a", 1, 5), ("b", 0, 5), ("b", 1, 5))
+    asking = replace(view, asks=np.array([1, 0, 0, 0]))
+    lent = ranking.borrowed(asking, np.array([1.0, 0, 1.0, 0]))
+    assert lent[1] == pytest.approx(1.5 * lent[3])
+    ranked = ranking.rank(asking, evidence([0.5, 0, 0.5, 0]))
+    assert ranked.relevance[0] < ranked.relevance[2]
 
 
 @given(st.floats(-1, 3))
@@ -89,16 +123,3 @@ def test_the_score_and_its_inverse(relevance: float) -> None:
     shown = float(ranking.score(np.array([relevance]))[0])
     assert 0 < shown < 1
     assert ranking.relevance_of(shown) == pytest.approx(relevance, abs=1e-6)
-
-
-def test_centred_cosines() -> None:
-    rng = np.random.default_rng(1)
-    vectors = rng.standard_normal((20, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors[3] = 0
-    query, centre = vectors[0], vectors.mean(axis=0)
-    found = ranking.centred_cosines(vectors, query, centre)
-    moved = vectors - centre
-    expected = moved @ (query - centre) / (np.linalg.norm(moved, axis=1) * np.linalg.norm(query - centre))
-    expected[3] = 0
-    assert found == pytest.approx(expected, abs=1e-5)
