@@ -143,8 +143,11 @@ class Recaller:
         return [str(memory.catalogue.conversations[number]) for number in numbers]
 
     def _check_conversations(self, key: ScopeKey, query: RecallQuery) -> None:
+        named = [name for name in (query.conversation_id, *query.exclude_conversation_ids) if name]
+        if not named:
+            return
         with self._database.read() as db:
-            for name in filter(None, (query.conversation_id, *query.exclude_conversation_ids)):
+            for name in named:
                 if threads.find_thread(db, key, name) is None:
                     raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
 
@@ -202,7 +205,7 @@ class Recaller:
 
     def _why(self, judged: Judged, at: int, text: str | None) -> dict[str, Any]:
         matched = zip(judged.question.terms, judged.lexical.matches, strict=True)
-        words = [term.word for term, positions in matched if at in positions]
+        words = [term.word for term, positions in matched if _has(positions, at)]
         why = explaining.parts_of(judged.found, at) | {"words": words}
         if text is not None and judged.lexical.similar[at] > 0:
             why["similar_words"] = self._reader.similar_in(judged.question, text)
@@ -224,14 +227,24 @@ def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:
     return np.unique(np.concatenate(around))
 
 
+def _has(rising: NDArray[np.int32], value: int) -> bool:
+    at = int(np.searchsorted(rising, value))
+    return at < len(rising) and int(rising[at]) == value
+
+
 def _best_by_message(
     catalogue: CatalogueView, row_seqs: NDArray[np.int64], cosines: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    known = np.isin(row_seqs, catalogue.seq)  # a row may be newer than the catalogue
-    at = np.searchsorted(catalogue.seq, row_seqs[known])
-    best = np.full(len(catalogue), -1.0)
-    np.maximum.at(best, at, cosines[known])
-    return np.where(best == -1.0, 0.0, best)
+    """The cosine of each message's best chunk, 0 for a message without any; rows stand in the order of seq."""
+    best = np.zeros(len(catalogue))
+    if not len(row_seqs):
+        return best
+    firsts = np.flatnonzero(np.diff(row_seqs, prepend=row_seqs[0] - 1))
+    seqs, chunk_best = row_seqs[firsts], np.maximum.reduceat(cosines, firsts)
+    at = np.minimum(np.searchsorted(catalogue.seq, seqs), len(catalogue) - 1)
+    known = catalogue.seq[at] == seqs  # a row may be newer than the catalogue
+    best[at[known]] = chunk_best[known]
+    return best
 
 
 def _spoken(catalogue: CatalogueView, question: Question) -> Mask:

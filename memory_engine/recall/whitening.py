@@ -72,7 +72,7 @@ class Whitening:
         """
         probe = self.probe(query)
         # Not the product of BLAS: its threads would spin after so small a task.
-        return ((np.vecdot(vectors, probe) - np.vecdot(self.centre, probe)) / lengths).astype(np.float64)
+        return np.asarray((np.vecdot(vectors, probe) - np.vecdot(self.centre, probe)) / lengths, np.float64)
 
 
 def sample_size(rows: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Row, Select, cast, func, insert, select
+from sqlalchemy import Connection, LargeBinary, Row, Select, bindparam, cast, func, insert, select
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
@@ -135,12 +135,25 @@ def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[s
     return found
 
 
+_BY_SEQS = (  # built once: recall asks it every time
+    select(*ChatMessage.__table__.columns, AssistantThread.conversation_id)
+    .join(
+        AssistantThread,
+        (AssistantThread.namespace_id == ChatMessage.namespace_id)
+        & (AssistantThread.thread_id == ChatMessage.thread_id),
+    )
+    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
+    .where(ChatMessage.seq.in_(bindparam("seqs", expanding=True)))
+)
+
+
 def by_seqs(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, Message]:
     """The messages at these places of the scope."""
     found = {}
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
     for start in range(0, len(seqs), IN_LIST):
-        query = _messages(key).where(ChatMessage.seq.in_(seqs[start : start + IN_LIST]))
-        found.update({row.seq: _message(row) for row in db.execute(query)})
+        rows = db.execute(_BY_SEQS, {**here, "seqs": list(seqs[start : start + IN_LIST])})
+        found.update({row.seq: _message(row) for row in rows})
     return found
 
 

@@ -1,6 +1,6 @@
 """SQL of namespaces and scopes: which integers stand for an application and a person in it."""
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from memory_engine.models import Scope, ScopeKey
 from memory_engine.storage.schema import Namespace, ScopeRow
@@ -8,14 +8,20 @@ from memory_engine.storage.schema import Namespace, ScopeRow
 #: A scope_id that is never given out: who has said nothing yet owns nothing.
 NOBODY = 0
 
+# Asked at every recall, so built once: building a statement costs more than SQLite takes to answer it.
+_FIND_SCOPE = (
+    select(ScopeRow.namespace_id, ScopeRow.scope_id)
+    .join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
+    .where(Namespace.name == bindparam("namespace"), ScopeRow.user_name == bindparam("user"))
+)
+_LAST_SEQ = select(ScopeRow.last_seq).where(
+    ScopeRow.namespace_id == bindparam("namespace_id"), ScopeRow.scope_id == bindparam("scope_id")
+)
+
 
 def find_scope(db: Connection, scope: Scope) -> ScopeKey | None:
     """The scope's key, or None when nothing was ever said in it."""
-    row = db.execute(
-        select(ScopeRow.namespace_id, ScopeRow.scope_id)
-        .join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
-        .where(Namespace.name == scope.namespace, ScopeRow.user_name == (scope.user or ""))
-    ).first()
+    row = db.execute(_FIND_SCOPE, {"namespace": scope.namespace, "user": scope.user or ""}).first()
     return None if row is None else ScopeKey(*row)
 
 
@@ -62,8 +68,8 @@ def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
 
 def last_seq(db: Connection, key: ScopeKey) -> int:
     """The last place that was given out in the scope."""
-    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
-    return db.execute(select(ScopeRow.last_seq).where(*here)).scalar_one()
+    found: int = db.execute(_LAST_SEQ, {"namespace_id": key.namespace_id, "scope_id": key.scope_id}).scalar_one()
+    return found
 
 
 def all_scopes(db: Connection) -> list[ScopeKey]:
