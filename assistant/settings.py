@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     chroma_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_CHROMA_URL")
     embedder: str = Field("static", validation_alias="MEMORY_ENGINE_EMBEDDER")
     #: Scopes of at least so many messages get a Chroma collection; smaller ones are scored exactly.
-    index_threshold: int = Field(10_000, ge=1, validation_alias="MEMORY_ENGINE_INDEX_THRESHOLD")
+    index_threshold: int = Field(100_000, ge=1, validation_alias="MEMORY_ENGINE_INDEX_THRESHOLD")
     #: Share added to counts of the bundled tokenizer, which counts high by itself (ADR 5).
     token_margin: float = Field(0.0, ge=0, le=2, validation_alias="MEMORY_ENGINE_TOKEN_MARGIN")
     #: Seconds that one call of a model may take, and that a whole turn may.

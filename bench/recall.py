@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, default=None, help="so many haystacks of each set")
     parser.add_argument("--budgets", nargs="+", type=int, default=[2000])
     parser.add_argument("--json", type=Path, default=None, help="also write every question's figures there")
-    parser.add_argument("--index-threshold", type=int, default=10_000, help="scopes of so many messages ask Chroma")
+    parser.add_argument("--index-threshold", type=int, default=100_000, help="scopes of so many messages ask Chroma")
     options = parser.parse_args()
     results = {}
     for name in options.sets:

@@ -30,6 +30,11 @@ _IDENTIFIER = re.compile(r"\b\w++(?:[-./]\w++)+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
+# What says little in Chinese: particles, and the words that ask. Pairs of characters do not reach across them.
+_CHINESE_STOP = re.compile(
+    "为什么|為什麼|什么|什麼|甚麼|怎么样|怎麼樣|怎么|怎麼|怎样|怎樣|多少|哪里|哪裡|哪儿|哪兒|哪个|哪個|哪些|时候|時候"
+    "|[的了吗嗎呢吧啊呀嘛么麼是就都也很着著哪谁誰]"
+)
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LONGEST_WORD = 64
 _QUESTION_MARKS = ("?", "？", "؟")
@@ -69,7 +74,7 @@ def analyse(text: str) -> Analysis:
     language = language_of(words)
     stop = STOP_WORDS[language]
     terms = [_stem(word, language) for word in words if word not in stop]
-    unspaced = [match.group() for match in _UNSPACED.finditer(text)]
+    unspaced = _UNSPACED.findall(text)
     terms += [gram for run in unspaced for gram in _bigrams(run)]
     return Analysis(
         terms=tuple(terms + _identifiers(text)),
@@ -102,6 +107,12 @@ def analyse_query(text: str) -> list[QueryTerm]:
     for term in exact:
         found.setdefault((term,), QueryTerm(word=term, stems=(term,)))
     return list(found.values())
+
+
+def language_of_text(text: str) -> str:
+    """The language of a text, "unspaced" where most of it is written without spaces."""
+    unspaced = sum(len(run) for run in _UNSPACED.findall(text))
+    return "unspaced" if 2 * unspaced > len(text) else language_of(words_of(text))
 
 
 def stems_of(word: str) -> tuple[str, ...]:
@@ -141,7 +152,8 @@ def _identifiers(text: str) -> list[str]:
 
 
 def _bigrams(run: str) -> list[str]:
-    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
+    parts = [part for part in _CHINESE_STOP.split(run) if part]
+    return [gram for part in parts for gram in ([part[i : i + 2] for i in range(len(part) - 1)] or [part])]
 
 
 def _is_cyrillic(words: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from memory_engine.lexical.analysis import QueryTerm, analyse_query, stems_of, term_ids, words_of
+from memory_engine.lexical.analysis import QueryTerm, analyse_query, language_of_text, stems_of, term_ids, words_of
 from memory_engine.lexical.index import SoughtTerm
 from memory_engine.lexical.pronouns import is_about_the_asker
 from memory_engine.ports import Embedder, Vectors
@@ -26,6 +26,7 @@ class Question:
     sought: Sequence[SoughtTerm]
     vector: Vectors
     about_asker: bool
+    language: str
 
 
 class QuestionReader:
@@ -46,7 +47,13 @@ class QuestionReader:
         terms = analyse_query(text)[:_LONGEST_QUERY]
         sought = [self._sought(term, widen=term.word not in names) for term in terms]
         vector = self._embedder.embed([self._embedder.chunks(text)[0]])[0]
-        return Question(terms=terms, sought=sought, vector=vector, about_asker=is_about_the_asker(text))
+        return Question(
+            terms=terms,
+            sought=sought,
+            vector=vector,
+            about_asker=is_about_the_asker(text),
+            language=language_of_text(text),
+        )
 
     def exactly(self, terms: Sequence[QueryTerm]) -> list[SoughtTerm]:
         """The words themselves, with nothing standing for them."""

@@ -42,6 +42,8 @@ _MIDDLE, _STEEPNESS = 0.43, 6.0
 #: enough where that message stands out of the many. Chosen on three stores of different kinds so that one in fifty of
 #: the questions that have an answer is refused, and most of those asked of a wrong conversation (docs/recall.md).
 _GATE = 0.25
+#: In other languages than English less is enough: the vectors and the words of like meaning are weak there.
+_GATE_ELSEWHERE = 0.21
 #: The message that stands for the many, by rank, and the least share of the best one's substance that it counts as,
 #: also where there are not so many: among few messages less is there by chance.
 _MANY, _LEAST_OF_MANY = 50, 0.2
@@ -116,16 +118,22 @@ def dense_share(words: NDArray[np.int64]) -> float:
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 
-def floor(found: Ranking) -> float:
-    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question."""
+def floor(found: Ranking, language: str) -> float:
+    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question.
+
+    Args:
+        found: every message's relevance.
+        language: of the question.
+    """
+    gate = _GATE if language == "english" else _GATE_ELSEWHERE
     order = np.sort(found.substance[np.isfinite(found.substance)])[::-1]
     if not len(order) or order[0] <= 0:
-        return _GATE
+        return gate
     own = found.parts["lexical"] + found.parts["similar"] + found.parts["vector"]
     many = max(float(order[_MANY] / order[0]) if len(order) > _MANY else 0.0, _LEAST_OF_MANY)
     evident = float(own.max()) / many**0.5
     best = float(order[0])
-    return _TAIL * best if evident >= _GATE else best * _GATE / max(evident, 1e-9)
+    return _TAIL * best if evident >= gate else best * gate / max(evident, 1e-9)
 
 
 def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:

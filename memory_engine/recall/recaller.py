@@ -21,7 +21,7 @@ from memory_engine.storage import embeddings, messages, threads
 from memory_engine.storage.database import Database
 
 #: A scope with so many messages asks the vector index for candidates; a smaller one is scored whole.
-DEFAULT_THRESHOLD = 10_000
+DEFAULT_THRESHOLD = 100_000
 #: Candidates that each of the two indexes names, at the least.
 _CANDIDATES = 400
 #: More messages than these that the index has not caught up with, and the scope is scored whole.
@@ -122,7 +122,7 @@ class Recaller:
             asker=_said_by_asker(catalogue, question),
         )
         found = ranking.rank(catalogue, evidence)
-        floor = ranking.floor(found)
+        floor = ranking.floor(found, question.language)
         least = -np.inf if query.min_score is None else ranking.relevance_of(query.min_score)
         return Judged(
             memory=memory, question=question, lexical=lexical, filters=filters, found=found, looked_at=looked_at,

@@ -96,9 +96,9 @@ def test_nothing_passes_where_nothing_speaks_to_the_question() -> None:
     flat = ranking.rank(view, evidence([0.3] * 60))
     standing_out = ranking.rank(view, evidence([0.3, *[0.1] * 59]))
     nothing = ranking.rank(view, evidence([0.0] * 60))
-    assert flat.substance.max() < ranking.floor(flat)
-    assert standing_out.substance[0] >= ranking.floor(standing_out)
-    assert ranking.floor(nothing) > 0
+    assert flat.substance.max() < ranking.floor(flat, "english")
+    assert standing_out.substance[0] >= ranking.floor(standing_out, "english")
+    assert ranking.floor(nothing, "english") > 0
 
 
 def test_who_said_it_raises_a_hit_and_makes_none() -> None:
