@@ -23,10 +23,12 @@ import httpx2
 from rich.console import Console
 from rich.progress import track
 
-from bench.datasets import Haystack, Question, locomo, longmemeval
+from bench.datasets import Haystack, Question, locomo, longmemeval, own_conversations
+from bench.plot import bars
 
 KS = (5, 10, 20, 50)
 BUDGETS = (500, 1000, 2000, 4000)
+SETS = ("locomo", "locomo-corrected", "longmemeval", "own")
 _PROGRESS = Console(stderr=True)
 
 
@@ -119,19 +121,24 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| questions | n | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for kind in ("all", *sorted({row["kind"] for row in rows})):
         chosen = [row for row in rows if kind in ("all", row["kind"])]
-        means = (sum(row[name] for row in chosen) / len(chosen) for name in columns)
+        means = means_of(chosen).values()
         lines.append(f"| {kind} | {len(chosen)} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
     return "\n".join(lines)
+
+
+def means_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean of every column but the kind."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0] if name != "kind"}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of the data sets")
-    parser.add_argument("--sets", nargs="+", default=["locomo"], choices=["locomo", "locomo-corrected", "longmemeval"])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--only", type=int, default=None, help="so many haystacks of each set")
-    parser.add_argument("--budgets", nargs="+", type=int, default=[2000])
-    parser.add_argument("--json", type=Path, default=None, help="also write every question's figures there")
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
+    parser.add_argument("--out", type=Path, default=None, help="a folder for recall.json, recall.md and recall.svg")
     parser.add_argument("--index-threshold", type=int, default=100_000, help="scopes of so many messages ask Chroma")
     options = parser.parse_args()
     results = {}
@@ -141,14 +148,27 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), options.index_threshold) as http:
             results[name] = measure(http, haystacks, tuple(options.budgets))
         print(f"## {name} ({time.perf_counter() - started:.0f} s)\n\n{table(results[name])}\n", flush=True)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1))
+    if options.out is not None:
+        write(options.out, results)
+
+
+def write(folder: Path, results: dict[str, list[dict[str, Any]]]) -> None:
+    """Every question's figures as JSON, the tables as Markdown, the means as a plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recall.json").write_text(json.dumps(results, indent=1))
+    tables = [f"## {name}\n\n{table(rows)}\n" for name, rows in results.items()]
+    (folder / "recall.md").write_text("\n".join(tables))
+    means = {name: means_of(rows) for name, rows in results.items()}
+    shares = {name: {k: v for k, v in row.items() if not k.endswith("_ms")} for name, row in means.items()}
+    (folder / "recall.svg").write_text(bars(shares))
 
 
 def _read(name: str, data: Path) -> list[Haystack]:
     if name == "longmemeval":
         return longmemeval(data / "longmemeval" / "dev40.jsonl.gz")
+    if name == "own":
+        paths = sorted((Path(__file__).parent / "conversations").glob("*.txt"))
+        return [own_conversations(path) for path in paths]
     return locomo(data / "locomo", corrected=name == "locomo-corrected")
 
 
