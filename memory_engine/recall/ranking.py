@@ -41,7 +41,7 @@ _MIDDLE, _STEEPNESS = 0.43, 6.0
 #: A scope speaks to a question when its best message, by its own words and vector, has so much relevance; less is
 #: enough where that message stands out of the many. Chosen on three stores of different kinds so that one in fifty of
 #: the questions that have an answer is refused, and most of those asked of a wrong conversation (docs/recall.md).
-_GATE = 0.25
+_GATE = 0.24
 #: In other languages than English less is enough: the vectors and the words of like meaning are weak there.
 _GATE_ELSEWHERE = 0.21
 #: The message that stands for the many, by rank, and the least share of the best one's substance that it counts as,
@@ -96,7 +96,7 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
         "vector": np.where(allowed, dense * np.maximum(evidence.cosine, 0.0), 0.0),
     }
     own = parts["lexical"] + parts["similar"] + parts["vector"]
-    parts["neighbours"] = borrowed(catalogue, own)
+    parts["neighbours"] = (1 - dense) / (1 - _DENSE_SHARES[0]) * borrowed(catalogue, own)
     told = own + parts["neighbours"]
     parts["asking"] = np.where(catalogue.asks, -_ASKING * told, 0.0)
     told = told + parts["asking"]
