@@ -16,7 +16,7 @@ from memory_engine.lexical.analysis import TermIds
 
 #: BM25's saturation of repeated terms and its normalisation by length (Robertson and Zaragoza 2009).
 K1 = 0.9
-B = 0.4
+B = 0.35
 #: A message counts as at most so many times the average length: BM25 would never find one word in a long document
 #: among short messages, and people paste documents into chats.
 LONGEST_RATIO = 4.0
