@@ -299,3 +299,32 @@ def test_a_budget_too_small_is_said(api: Api) -> None:
     assert_refused(said, 400, "budget_too_small", "token_budget")
     assert "kept" in said.json()["error"]["message"]
     assert api.get("/v1/memory/stats").json()["messages"] == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "harbour " * 12_500,
+        "x" * 100_000,
+        "港口什么时候开" * 14_000,
+        "what is it that they were and who",
+        "🚢⚓️🌊",
+        '"',
+        "*",
+        'NEAR("harbour" opens, 2) AND -nine OR (*)',
+        "'; DROP TABLE chat_messages; --",
+        "ⴰⵣⵓⵍ ⴼⵍⵍⴰⵡⵏ",
+        "\u202eharbour\u200b\u0301",
+        "? ! ...",
+    ],
+    ids=lambda query: f"{len(query)} of {query[:12]!r}",
+)
+def test_odd_queries_get_a_sensible_answer_in_bounded_time(api: Api, query: str) -> None:
+    api.remember("c", *({"role": "user", "content": f"The harbour opens at {hour}."} for hour in range(60)))
+    answer = api.post(RECALL, {"query": query})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["took_ms"] < 2_000
+    said = [hit["text"] for hit in answer.json()["hits"]]
+    assert "harbour" in query or not said, said
+    if query.startswith(("harbour", "\u202e")):
+        assert said

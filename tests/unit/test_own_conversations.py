@@ -22,4 +22,5 @@ def test_three_quarters_of_the_evidence_is_within_ten_hits(engine: MemoryEngine,
         found = {places[hit.message_id] for hit in engine.recall(question.text, k=10)}
         shares.append(len(found & set(question.evidence)) / len(question.evidence))
     assert len(shares) >= 40
+    assert len(places) >= 200
     assert sum(shares) / len(shares) >= 0.75
