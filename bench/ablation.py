@@ -29,7 +29,7 @@ _RANKING, _QUESTION = "memory_engine.recall.ranking.", "memory_engine.recall.que
 #: What to set to what so that an ingredient is out.
 INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "all of it": {},
-    "no floor": {_RANKING + "_GATE": -1.0, _RANKING + "_GATE_ELSEWHERE": -1.0, _RANKING + "_TAIL": -1.0},
+    "no floor": {_RANKING + "_GATE": -1.0, _RANKING + "_TAIL": -1.0},
     "no vectors": {_RANKING + "_DENSE_SHARES": (0.0, 0.0, 0.0)},
     "no words": {_RANKING + "_DENSE_SHARES": (1.0, 1.0, 1.0)},
     "no words of like meaning": {_QUESTION + "_MOST": 0.0},
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, default=None, help="so many haystacks of each set")
     parser.add_argument("--json", type=Path, default=None, help="also write the figures there")
     options = parser.parse_args()
-    own = sorted((Path(__file__).parent / "conversations").glob("*.txt"))
+    own = sorted((Path(__file__).parent / "conversations").glob("*.json"))
     haystacks = {
         "locomo": locomo(options.data / "locomo"),
         "longmemeval": longmemeval(options.data / "longmemeval" / "dev40.jsonl.gz"),

@@ -87,35 +87,24 @@ def longmemeval(path: Path) -> list[Haystack]:
 
 
 def own_conversations(path: Path) -> Haystack:
-    """A set of our own, written as plain text.
-
-    `# TIME NAME` opens a conversation; `{tag} Who: text` says something, U for the user and A for the assistant, the
-    tag only where a question asks for it; `? question | tags | kind` asks.
-    """
-    conversations: dict[str, list[dict[str, Any]]] = {}
-    places: dict[str, tuple[str, int]] = {}
-    questions = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# "):
-            start, name = line[2:].split(" ", 1)
-            said_at = datetime.fromisoformat(start + "+00:00")
-            messages = conversations.setdefault(name, [])
-        elif line.startswith("? "):
-            text, tags, kind = (part.strip() for part in line[2:].split("|"))
-            questions.append(Question(text=text, kind=kind, evidence=tuple(places[tag] for tag in tags.split())))
-        else:
-            found = re.fullmatch(r"(?:\{(\w+)\} )?([^:]+): (.+)", line)
-            if found is None:
-                raise ValueError(f"{path.name}: cannot read {line!r}")
-            if found[1]:
-                places[found[1]] = (name, len(messages))
-            messages.append(_said(found[2], found[3], said_at + timedelta(seconds=40 * len(messages))))
+    """A set of our own: JSON with conversations (id, said_at, messages) and questions (evidence as id and index)."""
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    conversations = {
+        each["id"]: [
+            {**message, "created_at": (datetime.fromisoformat(each["said_at"]) + timedelta(seconds=40 * n)).isoformat()}
+            for n, message in enumerate(each["messages"])
+        ]
+        for each in raw["conversations"]
+    }
+    questions = (
+        Question(
+            text=asked["question"],
+            kind=asked["kind"],
+            evidence=tuple(sorted((name, index) for name, index in asked["evidence"])),
+        )
+        for asked in raw["questions"]
+    )
     return Haystack(name=path.stem, conversations=conversations, questions=tuple(questions))
-
-
-def _said(who: str, text: str, said_at: datetime) -> dict[str, Any]:
-    speaker = {"role": "assistant" if who == "A" else "user"} | ({} if who in "AU" else {"name": who})
-    return {**speaker, "content": text, "created_at": said_at.isoformat()}
 
 
 def _chat(session: dict[str, Any]) -> list[dict[str, Any]]:

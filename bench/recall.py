@@ -167,7 +167,7 @@ def _read(name: str, data: Path) -> list[Haystack]:
     if name == "longmemeval":
         return longmemeval(data / "longmemeval" / "dev40.jsonl.gz")
     if name == "own":
-        paths = sorted((Path(__file__).parent / "conversations").glob("*.txt"))
+        paths = sorted((Path(__file__).parent / "conversations").glob("*.json"))
         return [own_conversations(path) for path in paths]
     return locomo(data / "locomo", corrected=name == "locomo-corrected")
 

@@ -109,12 +109,6 @@ def analyse_query(text: str) -> list[QueryTerm]:
     return list(found.values())
 
 
-def language_of_text(text: str) -> str:
-    """The language of a text, "unspaced" where most of it is written without spaces."""
-    unspaced = sum(len(run) for run in _UNSPACED.findall(text))
-    return "unspaced" if 2 * unspaced > len(text) else language_of(words_of(text))
-
-
 def stems_of(word: str) -> tuple[str, ...]:
     """Every language's stem of a word, each once."""
     return tuple(dict.fromkeys(_stem(word, language) for language in _languages_of(word)))

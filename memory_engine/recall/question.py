@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from memory_engine.lexical.analysis import QueryTerm, analyse_query, language_of_text, stems_of, term_ids, words_of
+from memory_engine.lexical.analysis import QueryTerm, analyse_query, stems_of, term_ids, words_of
 from memory_engine.lexical.index import SoughtTerm
 from memory_engine.lexical.pronouns import is_about_the_asker
 from memory_engine.ports import Embedder, Vectors
@@ -26,7 +26,6 @@ class Question:
     sought: Sequence[SoughtTerm]
     vector: Vectors
     about_asker: bool
-    language: str
 
 
 class QuestionReader:
@@ -52,7 +51,6 @@ class QuestionReader:
             sought=sought,
             vector=vector,
             about_asker=is_about_the_asker(text),
-            language=language_of_text(text),
         )
 
     def exactly(self, terms: Sequence[QueryTerm]) -> list[SoughtTerm]:

@@ -38,15 +38,12 @@ _DENSE_SHARES = (0.286, 0.776, 0.9)
 _LONG_WORDS = 400
 #: The relevance that counts as a score of one half, and how fast scores rise around it.
 _MIDDLE, _STEEPNESS = 0.43, 6.0
-#: A scope speaks to a question when its best message, by its own words and vector, has so much relevance; less is
-#: enough where that message stands out of the many. Chosen on three stores of different kinds so that one in fifty of
-#: the questions that have an answer is refused, and most of those asked of a wrong conversation (docs/recall.md).
-_GATE = 0.24
-#: In other languages than English less is enough: the vectors and the words of like meaning are weak there.
-_GATE_ELSEWHERE = 0.21
-#: The message that stands for the many, by rank, and the least share of the best one's substance that it counts as,
-#: also where there are not so many: among few messages less is there by chance.
-_MANY, _LEAST_OF_MANY = 50, 0.2
+#: A large scope speaks to a question when its best message has so much relevance by its own words and vector; a
+#: smaller one needs less, as the root of its size, because less is there by chance. Chosen on nine stores of several
+#: kinds and languages, so that two or three in a hundred questions that have an answer are refused (docs/recall.md).
+_GATE = 0.158
+#: Messages between which the size counts.
+_SMALL_SCOPE, _LARGE_SCOPE = 100, 600
 #: Once something passed the gate, whatever has this share of the best one's substance may be part of the answer.
 _TAIL = 0.15
 
@@ -118,22 +115,12 @@ def dense_share(words: NDArray[np.int64]) -> float:
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 
-def floor(found: Ranking, language: str) -> float:
-    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question.
-
-    Args:
-        found: every message's relevance.
-        language: of the question.
-    """
-    gate = _GATE if language == "english" else _GATE_ELSEWHERE
-    order = np.sort(found.substance[np.isfinite(found.substance)])[::-1]
-    if not len(order) or order[0] <= 0:
-        return gate
+def floor(found: Ranking) -> float:
+    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question."""
     own = found.parts["lexical"] + found.parts["similar"] + found.parts["vector"]
-    many = max(float(order[_MANY] / order[0]) if len(order) > _MANY else 0.0, _LEAST_OF_MANY)
-    evident = float(own.max()) / many**0.5
-    best = float(order[0])
-    return _TAIL * best if evident >= gate else best * gate / max(evident, 1e-9)
+    gate = _GATE * (np.clip(len(own), _SMALL_SCOPE, _LARGE_SCOPE) / _LARGE_SCOPE) ** 0.5
+    evident, best = float(own.max(initial=0.0)), float(found.substance.max(initial=0.0))
+    return _TAIL * best if evident >= gate else float(gate) * best / max(evident, 1e-9) + 1e-9
 
 
 def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:

@@ -122,7 +122,7 @@ class Recaller:
             asker=_said_by_asker(catalogue, question),
         )
         found = ranking.rank(catalogue, evidence)
-        floor = ranking.floor(found, question.language)
+        floor = ranking.floor(found)
         least = -np.inf if query.min_score is None else ranking.relevance_of(query.min_score)
         return Judged(
             memory=memory, question=question, lexical=lexical, filters=filters, found=found, looked_at=looked_at,

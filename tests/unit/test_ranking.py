@@ -92,13 +92,15 @@ def test_the_best_are_sorted_and_above_the_floor(lexical: list[float]) -> None:
 
 
 def test_nothing_passes_where_nothing_speaks_to_the_question() -> None:
-    view = catalogue(*[(f"c{n}", n, 5) for n in range(60)])
-    flat = ranking.rank(view, evidence([0.3] * 60))
-    standing_out = ranking.rank(view, evidence([0.3, *[0.1] * 59]))
-    nothing = ranking.rank(view, evidence([0.0] * 60))
-    assert flat.substance.max() < ranking.floor(flat, "english")
-    assert standing_out.substance[0] >= ranking.floor(standing_out, "english")
-    assert ranking.floor(nothing, "english") > 0
+    def found(best: float, size: int) -> ranking.Ranking:
+        view = catalogue(*[(f"c{n}", n, 5) for n in range(size)])
+        return ranking.rank(view, evidence([best, *[best / 10] * (size - 1)]))
+
+    weak, strong = found(0.15, 600), found(0.3, 600)
+    assert weak.substance.max() < ranking.floor(weak)
+    assert (strong.substance >= ranking.floor(strong)).sum() == 1
+    assert found(0.15, 150).substance.max() >= ranking.floor(found(0.15, 150))  # less is there by chance
+    assert found(0.0, 10).substance.max() < ranking.floor(found(0.0, 10))
 
 
 def test_who_said_it_raises_a_hit_and_makes_none() -> None:
