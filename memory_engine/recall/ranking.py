@@ -27,6 +27,8 @@ _ASKING = 0.1
 _LENDER_WORDS = 55.0
 #: A receiver of so many words takes half.
 _RECEIVER_WORDS = 110.0
+#: Neighbours lend in full where the words' share is at least this, less where messages are longer and it is less.
+_CHATTY = 0.714
 _SESSION_SHARE = 0.2
 _SPEAKER_BONUS = 0.16
 #: For what the person said who asks about themself, where an assistant speaks too.
@@ -93,7 +95,7 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
         "vector": np.where(allowed, dense * np.maximum(evidence.cosine, 0.0), 0.0),
     }
     own = parts["lexical"] + parts["similar"] + parts["vector"]
-    parts["neighbours"] = (1 - dense) / (1 - _DENSE_SHARES[0]) * borrowed(catalogue, own)
+    parts["neighbours"] = min(1.0, (1 - dense) / _CHATTY) * borrowed(catalogue, own)
     told = own + parts["neighbours"]
     parts["asking"] = np.where(catalogue.asks, -_ASKING * told, 0.0)
     told = told + parts["asking"]
