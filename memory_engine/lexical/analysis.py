@@ -37,6 +37,8 @@ _CHINESE_STOP = re.compile(
 )
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LONGEST_WORD = 64
+#: Letters that a compound has at least before its head, and the head itself.
+_SHORTEST_PART, _SHORTEST_HEAD = 3, 4
 _QUESTION_MARKS = ("?", "？", "؟")
 
 _MONTHS = (
@@ -74,6 +76,8 @@ def analyse(text: str) -> Analysis:
     language = language_of(words)
     stop = STOP_WORDS[language]
     terms = [_stem(word, language) for word in words if word not in stop]
+    if language == "german":
+        terms += [_stem(head, language) for word in words for head in _heads(word)]
     unspaced = _UNSPACED.findall(text)
     terms += [gram for run in unspaced for gram in _bigrams(run)]
     return Analysis(
@@ -138,6 +142,11 @@ def words_of(text: str) -> list[str]:
 
 def _is_possessive(word: str) -> bool:
     return word.endswith("'s") and word not in STOP_WORDS["english"]
+
+
+def _heads(word: str) -> list[str]:
+    """What a German compound may be a kind of: its endings, of which those that are no words harm little."""
+    return [word[at:] for at in range(_SHORTEST_PART, len(word) - _SHORTEST_HEAD + 1)] if word.isalpha() else []
 
 
 def _identifiers(text: str) -> list[str]:

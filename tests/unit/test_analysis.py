@@ -55,3 +55,11 @@ def test_any_text_is_analysed_and_always_the_same_way(text: str) -> None:
 def test_term_ids_depend_on_the_key() -> None:
     assert term_ids(["boat"], b"a" * 16) != term_ids(["boat"], b"b" * 16)
     assert term_ids(["boat", "boat"], b"a" * 16).tolist() == [term_ids(["boat"], b"a" * 16)[0]] * 2
+
+
+def test_a_german_compound_is_found_by_its_head() -> None:
+    said = analyse("Wir haben gestern die neue Wärmepumpe und die Einkommensteuer besprochen.").terms
+    for word in ("Pumpe", "Steuer", "Wärmepumpe"):
+        (asked,) = analyse_query(word)
+        assert set(asked.stems) & set(said), word
+    assert "pump" not in analyse("We talked about the heatpump yesterday.").terms
