@@ -4,6 +4,7 @@ They also tell the language of a text: function words are its surest sign.
 """
 
 _ENGLISH = """
+much many whose
 a about above after again against all also am an and any are aren't as at be because been before being below
 between both but by can can't cannot could couldn't did didn't do does doesn't doing don't down during each few
 for from further had hadn't has hasn't have haven't having he he'd he'll he's her here here's hers herself him
@@ -15,6 +16,7 @@ we're we've were weren't what what's when when's where where's which while who w
 won't would wouldn't you you'd you'll you're you've your yours yourself yourselves
 """
 _FRENCH = """
+combien lequel laquelle lesquels lesquelles est-ce
 à ai aie aient ait alors après as au aucun aura aussi autre aux avaient avais avait avant avec avez avoir avons
 c'est ça car ce ceci cela celle celles celui ces cet cette ceux chez comme comment d'un d'une dans de depuis des
 donc dont du elle elles en encore entre es est et étaient étais était été être eu eux fait faut il ils j'ai je
@@ -24,6 +26,8 @@ quels qui quoi s'il sa sans se sera ses si son sont sous suis sur ta te tes toi 
 tu un une va vers voici voilà vos votre vous vu y
 """
 _RUSSIAN = """
+сколько какое какого какому каким какую каких какими чьи зачем откуда куда отчего насколько которого которой
+кем чему почём почем своё свои своего своей своих нам нас тот та будет вообще
 а без бы был была были было быть в вам вас весь во вот все всего всех всю всё вы где да даже для до его ее ей
 ему если есть еще ещё её ж же за здесь и из или им их к как какая какие какой каком когда кого кому который
 которая которые которое кто ли либо лишь меня мне много может мои мой моя моё мы на над надо наш наша не него нее
@@ -32,6 +36,7 @@ _RUSSIAN = """
 чья эта эти это этого этой этом этот эту я
 """
 _GERMAN = """
+wieviel viele vielen weshalb wieso wann wohin woher wen wem wessen welchen welchem wurden worden
 aber alle allem allen als also am an auch auf aus bei beim bin bis bist da damit dann das dass dein deine dem den
 denn der des dessen die dies diese diesem diesen dieser dieses doch dort du durch ein eine einem einen einer eines
 er es etwas euch euer für gegen gewesen hab habe haben hat hatte hatten hier hinter ich ihm ihn ihnen ihr ihre
@@ -41,6 +46,7 @@ um und uns unser unter viel vom von vor war waren warum was weg weil weiter welc
 werden wie wieder will wir wird wo wurde zu zum zur zwar zwischen
 """
 _SPANISH = """
+cuánto cuánta cuántos cuántas cuanto cuanta cuantos cuantas cuáles cuales adónde adonde quiénes cómo
 a al algo algunas algunos ante antes como con contra cual cuál cuándo cuando de del desde donde dónde durante e el
 él ella ellas ellos en entre era eran eres es esa esas ese eso esos esta está estaba estado están estar estas este
 esto estos fue fueron ha había han has hasta hay he la las le les lo los me mi mí mis mucho muy más nada ni no nos

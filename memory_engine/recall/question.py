@@ -1,5 +1,6 @@
 """A query, read once: its words and what they may stand under, its vector, and whom it is about."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from memory_engine.lexical.pronouns import is_about_the_asker
 from memory_engine.ports import Embedder, Vectors
 from memory_engine.recall.vocabulary import load_vocabulary
 
+_LATIN = re.compile("[a-zà-öø-ɏ]")
 #: A word at this similarity is worth nothing, one at 1 is worth `_MOST`; between them by this power.
 _LEAST_SIMILAR, _MOST, _POWER = 0.25, 0.9, 0.7
 #: Words of a query that are looked up; the rest of a long text speaks through its vector.
@@ -70,7 +72,12 @@ class QuestionReader:
         return list(dict.fromkeys(found))
 
     def similar_words(self, term: QueryTerm) -> Mapping[str, float]:
-        """The words that stand for a word of the query, with what each is worth."""
+        """The words that stand for a word of the query, with what each is worth; none outside Latin script.
+
+        The bundled tokenizer has few whole words of other scripts, and what is near them is near by chance.
+        """
+        if not _LATIN.search(term.word):
+            return {}
         return {near.word: _worth(near.similarity) for near in load_vocabulary().similar(term.word, _LEAST_SIMILAR)}
 
     def _sought(self, term: QueryTerm, *, widen: bool) -> SoughtTerm:
