@@ -10,15 +10,19 @@ from pathlib import Path
 
 from api.services import Services
 from assistant import CustomAssistant, Settings
-from memory_engine import MemoryEngine, Scope
+from memory_engine import EmbedderOptions, MemoryEngine, Scope
 from memory_engine.storage.database import Database
 from memory_engine.storage.directory import DataDirectory
 
 _SERVICE_FILE = "service.json"
 
 
-def open_services(settings: Settings) -> Services:
+def open_services(settings: Settings, *, any_embedder: bool = False) -> Services:
     """Open the memory and the assistant.
+
+    Args:
+        settings: where they are and what they use.
+        any_embedder: take the embedder that the store has, whatever the settings say.
 
     Raises:
         MemoryEngineError: the store or the embedder cannot be had.
@@ -27,7 +31,12 @@ def open_services(settings: Settings) -> Services:
         settings.data_dir,
         database_url=settings.database_url,
         chroma_url=settings.chroma_url,
-        embedder=settings.embedder,
+        embedder=None if any_embedder else settings.embedder,
+        embedder_options=EmbedderOptions(
+            minilm_path=settings.minilm_path,
+            openai_api_key=settings.openai_api_key,
+            openai_base_url=settings.openai_base_url,
+        ),
         index_threshold=settings.index_threshold,
     )
     assistant = CustomAssistant(engine, settings=settings)

@@ -137,6 +137,22 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command()
+def reindex(
+    embedder: Annotated[
+        str | None, typer.Option(help="static, minilm or openai:MODEL; the one in use unless given.")
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the embedder before.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make every vector anew; the old ones serve until the new ones are whole, and stay for --rollback."""
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir, any_embedder=True) as client:
+        console.print_reindexed(console.reindex(client, {"embedder": embedder, "rollback": rollback}))
+
+
 @db_app.command("upgrade")
 def db_upgrade(data_dir: DataDir = None) -> None:
     """Bring the database to the newest schema."""

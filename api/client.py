@@ -13,8 +13,8 @@ from api.bootstrap import open_services, read_service_file
 from api.services import Services
 from assistant import AssistantError, load_settings
 from memory_engine import MemoryEngineError
-from memory_engine.doctor import Progress
 from memory_engine.errors import StoreInUse
+from memory_engine.ports import Progress
 
 #: Seconds for the longest command, a repair.
 _TIMEOUT = 3600.0
@@ -110,8 +110,8 @@ def _answer(response: httpx2.Response) -> Any:
 
 
 @contextmanager
-def open_client(data_dir: Path | None) -> Iterator[Client]:
-    """A client of the service on this directory.
+def open_client(data_dir: Path | None, *, any_embedder: bool = False) -> Iterator[Client]:
+    """A client of the service on this directory; `any_embedder` opens the store with whichever it has.
 
     Raises:
         StoreInUse: another process owns the directory and serves nothing.
@@ -119,7 +119,7 @@ def open_client(data_dir: Path | None) -> Iterator[Client]:
     """
     settings = load_settings(data_dir=data_dir)
     try:
-        services = open_services(settings)
+        services = open_services(settings, any_embedder=any_embedder)
     except StoreInUse:
         running = read_service_file(settings.data_dir)
         if running is None:

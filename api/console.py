@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _out = Console()
 _HELP = "/recall what was recalled · /prompt the prompt that was sent · /agent NAME · /quit"
+#: The columns of a bar: what is being done, how much of it is done, for how long.
+_BAR = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -29,20 +33,32 @@ def working(what: str) -> Iterator[None]:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int], None]]:
     """A bar on stderr for work of unknown size: what is being done, how much of it is done, for how long."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*_BAR, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
 
         def advance(doing: str, done: int) -> None:
             bar.update(task, description=doing, advance=done)
 
         yield advance
+
+
+def reindex(client: "Client", body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a reindexing, and show on stderr how far it is until it is done."""
+    with ThreadPoolExecutor(1) as pool, Progress(*_BAR, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Reindexing", total=None)
+        asked = pool.submit(client.call, "POST", "/v1/memory/reindex", body)
+        while not wait([asked], timeout=_POLL_SECONDS).done:
+            running = client.call("GET", "/v1/memory/reindex")
+            if running["running"]:
+                bar.update(task, description=running["what"], completed=running["done"], total=running["total"])
+        done: dict[str, Any] = asked.result()
+    return done
+
+
+def print_reindexed(done: dict[str, Any]) -> None:
+    """What a reindexing did."""
+    before = "" if done["before"] == done["embedder"] else f" in place of {done['before']}"
+    _out.print(f"{done['embedder']} serves{before}; {done['embedded']:,} messages were embedded.", highlight=False)
 
 
 def print_json(value: Any) -> None:
@@ -52,6 +68,8 @@ def print_json(value: Any) -> None:
 
 def print_hits(found: dict[str, Any], *, explain: bool) -> None:
     """Hits, best first."""
+    if found["notice"]:
+        _out.print(f"[yellow]{escape(found['notice'])}[/yellow]", highlight=False)
     if not found["hits"]:
         _out.print("Nothing relevant is remembered.")
     for hit in found["hits"]:

@@ -30,6 +30,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (memory_errors.TextTooLarge, 413),
     (memory_errors.InvalidInput, 400),
     (memory_errors.NotFound, 404),
+    (memory_errors.ReindexRunning, 409),
     (memory_errors.StoreError, 503),
     (memory_errors.EmbedderUnavailable, 503),
     (memory_errors.IndexUnavailable, 503),

@@ -5,7 +5,7 @@ from typing import Any
 
 from assistant import CustomAssistant, Settings
 from memory_engine import MemoryEngine
-from memory_engine.doctor import Progress, no_progress
+from memory_engine.ports import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """What goes into the prompt: gathers history and recalled evidence, packs them, keeps the account."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -8,8 +8,8 @@ from assistant.agents import get_agent
 from assistant.packing import Parts, pack, units_of
 from assistant.storage.contexts import load_context, save_context
 from assistant.token_counter import serialise
-from memory_engine import MemoryEngine, RecallHit, RecallQuery, Scope
-from memory_engine.models import check_name, check_text, random_id, to_micros
+from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
+from memory_engine.models import NOTHING, check_name, check_text, random_id, to_micros
 from memory_engine.ports import Clock, TokenCounter
 
 DEFAULT_BUDGET = 4_000
@@ -66,14 +66,15 @@ class ContextManager:
         if request.message is not None:
             check_text(request.message, "message")
         system = None if request.agent is None else get_agent(request.agent).prompt
-        history = self._engine.newest(
+        history = self._engine.history.newest(
             request.conversation_id, _HISTORY, scope=scope, until=request.as_of, before_seq=request.before_seq
         )
         units, unusable = units_of(history)
         asked = request.message
         if asked is None:
             asked = next((m.text for m in reversed(history) if m.role == "user"), "")
-        hits = self._recalled(asked, request, scope)
+        found = self._recalled(asked, request, scope)
+        hits = found.hits
         parts = Parts(system=system, history=units, hits=hits, message=request.message, unusable=unusable)
         packed = pack(parts, request.token_budget, self.counter)
         manifest = {
@@ -85,6 +86,7 @@ class ContextManager:
             "agent": request.agent,
             "model": request.model,
             "conversation_id": request.conversation_id,
+            "notice": found.notice,
         }
         return self._kept(request, scope, packed.messages, manifest, hits)
 
@@ -97,15 +99,15 @@ class ContextManager:
         row = load_context(self._engine, namespace, manifest_id)
         return row["messages"], row["manifest"]
 
-    def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> tuple[RecallHit, ...]:
+    def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> Recollection:
         if not asked.strip():
-            return ()
+            return NOTHING
         wanted = min(400, max(20, request.token_budget // 10))
         query = RecallQuery(text=asked, k=wanted, as_of=request.as_of)
-        hits = self._engine.search(query, scope=scope).hits
+        found = self._engine.search(query, scope=scope)
         if request.before_seq is None:
-            return hits
-        return tuple(hit for hit in hits if hit.seq < request.before_seq)
+            return found
+        return replace(found, hits=tuple(hit for hit in found.hits if hit.seq < request.before_seq))
 
     def _kept(
         self, request: PromptRequest, scope: Scope, messages: list[dict[str, Any]], manifest: dict[str, Any],

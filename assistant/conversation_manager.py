@@ -25,7 +25,7 @@ class ConversationManager:
             scope=scope,
             agent=agent,
         )
-        return self._engine.message(kept.message_ids[0], scope=scope)
+        return self._engine.history.message(kept.message_ids[0], scope=scope)
 
     def add_reply(self, conversation_id: str, reply: NewMessage, agent: str | None, scope: Scope) -> str:
         """Keep what the assistant said and return the message's id."""
@@ -33,9 +33,9 @@ class ConversationManager:
 
     def history(self, conversation_id: str, scope: Scope, limit: int = 1000) -> list[dict[str, Any]]:
         """The newest messages in the shape of Chat Completions, oldest first."""
-        rows, _ = self._engine.messages(conversation_id, Page(limit=limit), scope=scope)
+        rows, _ = self._engine.history.messages(conversation_id, Page(limit=limit), scope=scope)
         return [{"role": message.role, "content": message.content} for message in reversed(rows)]
 
     def current_agent(self, conversation_id: str, scope: Scope) -> str | None:
         """The agent that spoke last in the conversation, if there is one."""
-        return self._engine.current_agent(conversation_id, scope=scope)
+        return self._engine.history.current_agent(conversation_id, scope=scope)

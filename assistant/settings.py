@@ -25,7 +25,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("./memory-data"), validation_alias="MEMORY_ENGINE_DATA_DIR")
     database_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_DATABASE_URL")
     chroma_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_CHROMA_URL")
-    embedder: str = Field("static", validation_alias="MEMORY_ENGINE_EMBEDDER")
+    #: `static`, `minilm` or `openai:MODEL`; the one that the store has unless set, `static` for a new store.
+    embedder: str | None = Field(None, validation_alias="MEMORY_ENGINE_EMBEDDER")
+    #: Folder that holds the minilm model, as `onnx/model.onnx` and `onnx/tokenizer.json`; Chroma's cache unless set.
+    minilm_path: Path | None = Field(None, validation_alias="MEMORY_ENGINE_MINILM_PATH")
     #: Scopes of at least so many messages get a Chroma collection; smaller ones are scored exactly.
     index_threshold: int = Field(100_000, ge=1, validation_alias="MEMORY_ENGINE_INDEX_THRESHOLD")
     #: Share added to counts of the bundled tokenizer, which counts high by itself (ADR 5).

@@ -69,8 +69,8 @@ def without(engine: MemoryEngine, settings: Mapping[str, Any]) -> Iterator[None]
     with ExitStack() as patched:
         for name, value in settings.items():
             patched.enter_context(patch(name, value))
-        engine._parts.recaller._residents.forget()  # what was made with other constants
-        engine._parts.recaller._reader._similar.cache_clear()
+        engine._parts.generation.recaller._residents.forget()  # what was made with other constants
+        engine._parts.generation.recaller._reader._similar.cache_clear()
         yield
 
 

@@ -1,7 +1,9 @@
 """The memory: knows nothing of HTTP, prompts or chat models. These are its public names."""
 
-from memory_engine.engine import DEFAULT_SCOPE, MemoryEngine, PartStatus
+from memory_engine.embedding import EmbedderOptions
+from memory_engine.engine import MemoryEngine, PartStatus
 from memory_engine.errors import MemoryEngineError
+from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.models import (
     Conversation,
     Fate,
@@ -19,6 +21,7 @@ from memory_engine.models import (
 __all__ = [
     "DEFAULT_SCOPE",
     "Conversation",
+    "EmbedderOptions",
     "Fate",
     "MemoryEngine",
     "MemoryEngineError",

@@ -2,23 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from memory_engine import doctor
 from memory_engine.clock import SystemClock
-from memory_engine.embedding import DEFAULT_EMBEDDER
-from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound, StoreError
+from memory_engine.embedding import EmbedderOptions
+from memory_engine.errors import InvalidInput, StoreError
+from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     MAX_MESSAGES,
     NOTHING,
-    Conversation,
     Fate,
-    Message,
     NewMessage,
-    Page,
     RecallHit,
     RecallQuery,
     Recollection,
@@ -30,12 +27,11 @@ from memory_engine.models import (
     parse_message,
     to_micros,
 )
-from memory_engine.ports import Clock
+from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.recall.recaller import DEFAULT_THRESHOLD
-from memory_engine.storage import messages, migrations, outbox, scopes, threads
+from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
+from memory_engine.storage import messages, migrations, outbox, scopes
 from memory_engine.storage.database import Transaction
-
-DEFAULT_SCOPE = Scope()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,17 +50,21 @@ class MemoryEngine:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._reindexer = Reindexer(parts)
+        #: What was said, as it was said.
+        self.history = History(parts)
         self.database = parts.database
         self.clock = parts.clock
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  (all but the first have a default)
         cls,
         data_dir: str | Path = "./memory-data",
         *,
         database_url: str | None = None,
         chroma_url: str | None = None,
-        embedder: str = DEFAULT_EMBEDDER,
+        embedder: str | None = None,
+        embedder_options: EmbedderOptions | None = None,
         clock: Clock | None = None,
         index_threshold: int = DEFAULT_THRESHOLD,
     ) -> "MemoryEngine":
@@ -74,7 +74,9 @@ class MemoryEngine:
             data_dir: the folder of what is embedded; not touched when both URLs are given.
             database_url: a SQLAlchemy URL; a SQLite file in the folder unless given.
             chroma_url: a Chroma server; embedded in the folder unless given.
-            embedder: the name of the embedder.
+            embedder: the name of the embedder that the store must have; unless given, the one that it has, and
+                `static` for a new store.
+            embedder_options: what some embedders need beside their name.
             clock: tells the time; the machine's clock unless given.
             index_threshold: scopes of at least so many messages get a Chroma collection.
 
@@ -82,6 +84,7 @@ class MemoryEngine:
             StoreInUse: another process owns the folder.
             StoreUnavailable: the folder or the database cannot be used.
             SchemaMismatch: a later version of the program wrote the database.
+            EmbedderMismatch: the store's vectors are another embedder's.
             EmbedderUnavailable: the embedder cannot be had.
         """
         options = Options(
@@ -89,6 +92,7 @@ class MemoryEngine:
             database_url=database_url,
             chroma_url=chroma_url,
             embedder=embedder,
+            embedder_options=embedder_options or EmbedderOptions(),
             clock=clock or SystemClock(),
             index_threshold=index_threshold,
         )
@@ -134,7 +138,7 @@ class MemoryEngine:
             message if isinstance(message, NewMessage) else parse_message(message, f"messages[{number}]")
             for number, message in enumerate(messages)
         ]
-        remembered = self._parts.rememberer.remember(scope, conversation_id, new, agent)
+        remembered = self._parts.serving().rememberer.remember(scope, conversation_id, new, agent)
         self._parts.worker.notify()
         return remembered
 
@@ -160,9 +164,9 @@ class MemoryEngine:
             key = scopes.find_scope(db, scope)
         if key is None:
             if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
-                raise _unknown(named)
+                raise no_conversation(named)
             return NOTHING
-        return self._parts.recaller.recall(key, query)
+        return self._parts.serving().recaller.recall(key, query)
 
     def why_not(self, query: RecallQuery, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Fate:
         """At which stage a message falls out when the query is asked, and by how much.
@@ -171,91 +175,11 @@ class MemoryEngine:
             MessageNotFound: there is none of that id in this scope.
             ConversationNotFound: a filter names a conversation that is not there.
         """
-        seq = self.message(message_id, scope=scope).seq
+        seq = self.history.message(message_id, scope=scope).seq
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         assert key is not None  # the message is in it
-        return self._parts.recaller.fate(key, query, seq)
-
-    def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
-        """One conversation.
-
-        Raises:
-            ConversationNotFound: there is none of that id in this scope.
-        """
-        with self.database.read() as db:
-            return threads.get_conversation(db, self._existing(db, scope, conversation_id).key, conversation_id)
-
-    def conversations(
-        self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None
-    ) -> tuple[list[Conversation], bool]:
-        """A page of conversations in the order in which they were opened, and whether more follow.
-
-        Args:
-            page: which part of the list.
-            scope: whose memory it is.
-            q: only those with this in their id, or with a message that has all its words.
-            agent: only those in which this agent spoke last.
-        """
-        with self.database.read() as db:
-            key = scopes.find_scope(db, scope)
-            if key is None:
-                if page.after is not None:
-                    raise _unknown(page.after, "after")
-                return [], False
-        found = self._parts.recaller.conversations_with(key, q) if q is not None else []
-        wanted = threads.ConversationFilter(agent=agent, name_part=q, besides=found)
-        with self.database.read() as db:
-            return threads.list_conversations(db, key, page, wanted)
-
-    def messages(self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE) -> tuple[list[Message], bool]:
-        """A page of a conversation's messages by their order, and whether more follow.
-
-        Raises:
-            ConversationNotFound: there is none of that id in this scope.
-            MessageNotFound: `page.after` is not in the conversation.
-        """
-        with self.database.read() as db:
-            return messages.list_messages(db, self._existing(db, scope, conversation_id), page)
-
-    def newest(
-        self, conversation_id: str, limit: int, *, scope: Scope = DEFAULT_SCOPE, until: datetime | None = None,
-        before_seq: int | None = None,
-    ) -> list[Message]:  # fmt: skip
-        """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
-
-        Only those said until `until`, inclusive, and those that stand before `before_seq`, where these are given.
-        """
-        with self.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
-            if thread is None:
-                return []
-            last = None if until is None else to_micros(until)
-            return messages.newest(db, thread, limit, until=last, before_seq=before_seq)
-
-    def message(self, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Message:
-        """One message.
-
-        Raises:
-            MessageNotFound: there is none of that id in this scope.
-        """
-        with self.database.read() as db:
-            key = scopes.find_scope(db, scope)
-            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
-        owner, message = found.get(message_id, (None, None))
-        if message is None or owner != key:
-            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
-        return message
-
-    def current_agent(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str | None:
-        """The agent that spoke last; None for a conversation without one, or not opened yet.
-
-        Raises:
-            ConversationNotFound: the conversation is another user's.
-        """
-        with self.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
-            return None if thread is None else thread.agent
+        return self._parts.serving().recaller.fate(key, query, seq)
 
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""
@@ -272,22 +196,41 @@ class MemoryEngine:
         except StoreError as exc:
             return {"database": PartStatus(ok=False, detail=exc.message)}
         dialect = "SQLite" if self.database.is_sqlite else "PostgreSQL"
-        problem = self._parts.worker.problem
-        vectors = f"exact below {self._parts.patient.threshold:,} messages in a scope, Chroma from there on"
+        problem, generation = self._parts.worker.problem, self._parts.generation
+        embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
+        vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
         return {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
-            "embedder": PartStatus(ok=True, detail=self._parts.rememberer.space.name),
+            "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
             "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
         }
 
-    def examine(self, *, repair: bool = False, progress: doctor.Progress = doctor.no_progress) -> list[doctor.Finding]:
+    def examine(self, *, repair: bool = False, progress: Progress = no_progress) -> list[doctor.Finding]:
         """Check that what is derived matches the messages, and mend it where asked.
 
         Raises:
             StoreError: the store does not answer.
         """
-        return doctor.examine(self._parts.patient, repair=repair, progress=progress)
+        return doctor.examine(self._parts.serving(), repair=repair, progress=progress)
+
+    def reindex(self, embedder: str | None = None, *, rollback: bool = False) -> Reindexed:
+        """Embed every message with this embedder and then use it; the present one serves until that is done.
+
+        Without a name the vector index is rebuilt. With `rollback` the memory goes back to the embedder before.
+
+        Raises:
+            InvalidInput: there is no embedder to go back to.
+            ReindexRunning: it is under way already.
+            EmbedderUnavailable: the embedder cannot be had; the present one goes on serving.
+            StoreError: the store does not answer.
+        """
+        return self._reindexer.roll_back() if rollback else self._reindexer.reindex(embedder)
+
+    @property
+    def reindexing(self) -> ReindexProgress | None:
+        """How far a `reindex` under way is."""
+        return self._reindexer.progress
 
     def ensure_scope(self, db: Transaction, scope: Scope) -> ScopeKey:
         """The scope's key within an open transaction, for tables that others keep beside the memory's."""
@@ -296,22 +239,3 @@ class MemoryEngine:
     def find_namespace(self, db: Transaction, namespace: str) -> int | None:
         """The namespace's number within an open transaction, or None when it was never used."""
         return scopes.find_namespace(db, namespace)
-
-    def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
-        key = scopes.find_scope(db, scope)
-        if key is None:
-            namespace_id = scopes.find_namespace(db, scope.namespace)
-            if namespace_id is None:
-                return None
-            key = ScopeKey(namespace_id, scopes.NOBODY)
-        return threads.find_thread(db, key, conversation_id)
-
-    def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
-        thread = self._thread(db, scope, conversation_id)
-        if thread is None:
-            raise _unknown(conversation_id)
-        return thread
-
-
-def _unknown(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:
-    return ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)

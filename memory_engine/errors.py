@@ -12,6 +12,8 @@ MemoryEngineError
     StoreUnavailable      the database does not answer, is locked, read-only or full
     StoreConflict         another writer was faster; the same call may be made again
     SchemaMismatch        the database is of another version than the program
+    ReindexRunning        the vectors are being made anew already
+    EmbedderMismatch      the store's vectors are another embedder's
   EmbedderUnavailable     the embedder cannot be had
   IndexUnavailable        the vector index does not answer; SQL still has everything
 """
@@ -98,6 +100,18 @@ class SchemaMismatch(StoreError):
     """The database was written by another version of the program."""
 
     code = "schema_mismatch"
+
+
+class ReindexRunning(StoreError):
+    """The vectors of this store are being made anew already."""
+
+    code = "reindex_running"
+
+
+class EmbedderMismatch(StoreError):
+    """The vectors of this store are made by another embedder."""
+
+    code = "embedder_mismatch"
 
 
 class EmbedderUnavailable(MemoryEngineError):

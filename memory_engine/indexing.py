@@ -1,11 +1,13 @@
-"""From the outbox to the vector index: one background thread whose every step can be done again."""
+"""From the outbox to vectors and their index: one background thread whose every step can be done again."""
 
 import threading
 from collections.abc import Callable
 
 from memory_engine.errors import MemoryEngineError
 from memory_engine.models import ScopeKey
-from memory_engine.ports import VectorIndex
+from memory_engine.ports import Progress, VectorIndex, no_progress
+from memory_engine.recall.resident import ResidentScopes
+from memory_engine.remembering import Rememberer
 from memory_engine.storage import embeddings, outbox
 from memory_engine.storage.database import Database
 
@@ -14,22 +16,31 @@ _RETRY_SECONDS = 5.0
 
 
 class Indexer:
-    """Brings committed vectors to the index of scopes that are large enough to have one."""
+    """Embeds what was kept without a vector, and brings vectors to the index of scopes that are large enough."""
 
     def __init__(
-        self, database: Database, index: VectorIndex, *, space_id: int, dimension: int, threshold: int
+        self,
+        database: Database,
+        index: VectorIndex,
+        rememberer: Rememberer,
+        residents: ResidentScopes,
+        *,
+        space_id: int,
+        threshold: int,
     ) -> None:
         self._database = database
         self._index = index
+        self._rememberer = rememberer
+        self._residents = residents
         self._space_id = space_id
-        self._dimension = dimension
+        self._dimension = rememberer.space.dimension
         self._threshold = threshold
 
     def drain(self) -> int:
         """Work through the outbox as it stands and return how many rows were done.
 
         Raises:
-            MemoryEngineError: the store or the index does not answer; the rows stay.
+            MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.
         """
         done = 0
         while True:
@@ -37,14 +48,22 @@ class Indexer:
                 pending = outbox.oldest(db, 500)
             if not pending:
                 return done
-            newest = {row.key: max(r.last_seq for r in pending if r.key == row.key) for row in pending}
-            for key, last in newest.items():
+            spans = {
+                row.key: (
+                    min(r.first_seq for r in pending if r.key == row.key),
+                    max(r.last_seq for r in pending if r.key == row.key),
+                )
+                for row in pending
+            }
+            for key, (first, last) in spans.items():
+                if self._rememberer.embed_lacking(key, after=first - 1, until=last) and self._rememberer.embeds_at_once:
+                    self._residents.forget(key)  # they came after what follows them: another space was left meanwhile
                 self.catch_up(key)
                 with self._database.write() as db:
                     outbox.delete_until(db, key, last)
             done += len(pending)
 
-    def catch_up(self, key: ScopeKey, progress: Callable[[int], None] | None = None) -> None:
+    def catch_up(self, key: ScopeKey, progress: Progress = no_progress) -> None:
         """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it."""
         with self._database.read() as db:
             if embeddings.count_vectors(db, key, self._space_id) < self._threshold:
@@ -61,14 +80,23 @@ class Indexer:
                 return
             vectors = embeddings.unpack(rows, self._dimension)
             self._index.add(key, seqs.tolist(), vectors, watermark=int(seqs[-1]))
-            if progress is not None:
-                progress(len(seqs))
+            progress("building the vector index", len(seqs))
+
+    def rebuild(self, key: ScopeKey, progress: Progress = no_progress) -> None:
+        """Make the scope's vector index anew.
+
+        Raises:
+            IndexUnavailable: the index does not answer.
+        """
+        self._index.drop(key)
+        self.catch_up(key, progress)
 
 
 class IndexingWorker:
     """The thread that drains the outbox whenever it is told that something was committed."""
 
-    def __init__(self, indexer: Indexer) -> None:
+    def __init__(self, indexer: Callable[[], Indexer]) -> None:
+        """Take a function that tells the indexer of the moment."""
         self._indexer = indexer
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -98,7 +126,7 @@ class IndexingWorker:
             if self._stopping.is_set():
                 return
             try:
-                self._indexer.drain()
+                self._indexer().drain()
                 self.problem = None
             except MemoryEngineError as exc:
                 self.problem = exc.message

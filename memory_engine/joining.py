@@ -1,22 +1,24 @@
 """Where the memory's parts are joined: the only place that names the real ones."""
 
 import secrets
+import threading
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from memory_engine.doctor import Patient
-from memory_engine.embedding import open_embedder
+from memory_engine.embedding import DEFAULT_EMBEDDER, EmbedderOptions, open_embedder
+from memory_engine.errors import EmbedderMismatch
+from memory_engine.generation import Generation
 from memory_engine.indexing import Indexer, IndexingWorker
 from memory_engine.lexical.analysis import ANALYSER_VERSION
-from memory_engine.ports import Clock
+from memory_engine.ports import Clock, Embedder
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
 from memory_engine.storage import embeddings, migrations, store_settings
-from memory_engine.storage.database import Database
+from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.directory import DataDirectory
-from memory_engine.vectors.chroma import ChromaIndex
+from memory_engine.vectors.chroma import Chroma, ChromaIndex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,31 +28,70 @@ class Options:
     data_dir: Path
     database_url: str | None
     chroma_url: str | None
-    embedder: str
+    embedder: str | None
+    embedder_options: EmbedderOptions
     clock: Clock
     index_threshold: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
-    """The parts of an open memory."""
+class _Store:
+    """What the generations of a store share."""
 
-    #: Owned by this process; None when everything is on servers.
-    directory: DataDirectory | None
+    options: Options
     database: Database
-    clock: Clock
-    rememberer: Rememberer
-    recaller: Recaller
-    worker: IndexingWorker
-    patient: Patient
+    chroma: Chroma
+    store_id: str
+    term_key: bytes
+
+
+class Parts:
+    """The parts of an open memory. Its generation can be replaced while it is in use."""
+
+    def __init__(self, directory: DataDirectory | None, store: _Store, generation: Generation) -> None:
+        #: Owned by this process; None when everything is on servers.
+        self._directory = directory
+        self._store = store
+        self.database = store.database
+        self.clock = store.options.clock
+        self.generation = generation
+        self._moving = threading.Lock()
+        self.worker = IndexingWorker(lambda: self.generation.indexer)
+
+    def serving(self) -> Generation:
+        """The generation in use; where another process has moved the store to a new one, that.
+
+        Raises:
+            EmbedderUnavailable: the store has moved to an embedder that cannot be had here.
+        """
+        if self._directory is not None:  # nobody else can move it
+            return self.generation
+        with self.database.read() as db:
+            name = store_settings.setting(db, "embedder")
+        with self._moving:
+            if name is not None and name != self.generation.embedder:
+                self.generation = self.open_generation(name)
+            return self.generation
+
+    def open_generation(self, embedder: str) -> Generation:
+        """The parts for this embedder's space, beside those in use.
+
+        Raises:
+            EmbedderUnavailable: the embedder cannot be had.
+        """
+        with self.database.read() as db:
+            opened = _open_embedder(db, embedder, self._store.options)
+        with self.database.write_alone() as db:
+            space_id = embeddings.ensure_space(db, opened.space)
+        return _generation(self._store, embedder, opened, space_id)
 
     def close(self) -> None:
         """Finish the background step at hand, close the database, and let go of the folder."""
         self.worker.stop()
-        self.patient.index.close()
+        self._store.chroma.close()
         self.database.close()
-        if self.directory is not None:
-            self.directory.close()
+        if self._directory is not None:
+            self._directory.close()
 
 
 def join(options: Options) -> Parts:
@@ -60,6 +101,7 @@ def join(options: Options) -> Parts:
         StoreInUse: another process owns the folder.
         StoreUnavailable: the folder or the database cannot be used.
         SchemaMismatch: a later version of the program wrote the database.
+        EmbedderMismatch: the store's vectors are another embedder's than the one that was asked for.
         EmbedderUnavailable: the embedder cannot be had.
     """
     with ExitStack() as opened:
@@ -75,41 +117,58 @@ def join(options: Options) -> Parts:
 
 
 def _joined(options: Options, directory: DataDirectory | None, database: Database) -> Parts:
-    embedder = open_embedder(options.embedder)
+    with database.read() as db:
+        name = _chosen(store_settings.setting(db, "embedder"), options.embedder)
+        embedder = _open_embedder(db, name, options)
     with database.write_alone() as db:
-        store_id = store_settings.set_once(db, "store_id", secrets.token_hex(4))
-        term_key = bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16)))
-        store_settings.set_once(db, "analyser", str(ANALYSER_VERSION))
+        # Another process may have chosen meanwhile.
+        _chosen(store_settings.set_once(db, "embedder", name), name)
         space_id = embeddings.ensure_space(db, embedder.space)
-    index = _index(options, store_id=store_id, space_id=space_id)
-    dimension, threshold = embedder.space.dimension, options.index_threshold
-    residents = ResidentScopes(database, space_id=space_id, dimension=dimension)
-    recaller = Recaller(database, residents, embedder, term_key=term_key, space_id=space_id)
+        store_settings.set_once(db, "analyser", str(ANALYSER_VERSION))
+        store = _Store(
+            options=options,
+            database=database,
+            chroma=_chroma(options),
+            store_id=store_settings.set_once(db, "store_id", secrets.token_hex(4)),
+            term_key=bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16))),
+        )
+    return Parts(directory, store, _generation(store, name, embedder, space_id))
+
+
+def _chosen(kept: str | None, wanted: str | None) -> str:
+    if kept is not None and wanted is not None and kept != wanted:
+        text = f"The vectors of this store are made by {kept!r}, not by {wanted!r}"
+        raise EmbedderMismatch(f"{text}: `memory-engine reindex --embedder {wanted}` makes them anew.")
+    return kept or wanted or DEFAULT_EMBEDDER
+
+
+def _open_embedder(db: Transaction, name: str, options: Options) -> Embedder:
+    return open_embedder(name, options.embedder_options, known_dimension=embeddings.known_dimension(db, name))
+
+
+def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> Generation:
+    database, space, threshold = store.database, embedder.space, store.options.index_threshold
+    index = ChromaIndex(store.chroma, store_id=store.store_id, space_id=space_id)
+    residents = ResidentScopes(database, space_id=space_id, dimension=space.dimension, embeds_at_once=embedder.is_local)
+    recaller = Recaller(database, residents, embedder, term_key=store.term_key, space_id=space_id)
     recaller.use_index(index, threshold)
-    rememberer = Rememberer(database, embedder, options.clock, term_key=term_key, space_id=space_id)
-    indexer = Indexer(database, index, space_id=space_id, dimension=dimension, threshold=threshold)
-    patient = Patient(
+    rememberer = Rememberer(database, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
+    indexer = Indexer(database, index, rememberer, residents, space_id=space_id, threshold=threshold)
+    return Generation(
         database=database,
-        index=index,
-        indexer=indexer,
-        rememberer=rememberer,
-        residents=residents,
+        embedder=name,
+        space=space,
         space_id=space_id,
-        dimension=dimension,
         threshold=threshold,
-    )
-    return Parts(
-        directory=directory,
-        database=database,
-        clock=options.clock,
-        rememberer=rememberer,
+        index=index,
+        residents=residents,
         recaller=recaller,
-        worker=IndexingWorker(indexer),
-        patient=patient,
+        rememberer=rememberer,
+        indexer=indexer,
     )
 
 
-def _index(options: Options, *, store_id: str, space_id: int) -> ChromaIndex:
+def _chroma(options: Options) -> Chroma:
     if options.chroma_url is not None:
-        return ChromaIndex.server(options.chroma_url, store_id=store_id, space_id=space_id)
-    return ChromaIndex.embedded(options.data_dir / "chroma", store_id=store_id, space_id=space_id)
+        return Chroma.server(options.chroma_url)
+    return Chroma.embedded(options.data_dir / "chroma")

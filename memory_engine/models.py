@@ -210,6 +210,8 @@ class Recollection:
 
     hits: tuple[RecallHit, ...]
     funnel: Mapping[str, int]
+    #: What the asker should know, such as that no vector could be had; None when all went as it should.
+    notice: str | None = None
 
 
 #: What a scope in which nothing was said answers.

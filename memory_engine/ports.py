@@ -1,6 +1,6 @@
 """What the engine needs of the outside, as Protocols; each has a second implementation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from memory_engine.models import ScopeKey, Space
 
 Vectors = NDArray[np.float32]
+#: Told what is being done and how many things of it were done since.
+Progress = Callable[[str, int], None]
+
+
+def no_progress(_what: str, _done: int) -> None:
+    """Tell nobody."""
 
 
 class Clock(Protocol):
@@ -39,6 +45,11 @@ class Embedder(Protocol):
     @property
     def space(self) -> Space:
         """The space of its vectors."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs in this process: then messages are embedded as they are kept, else in the background."""
         ...
 
     def chunks(self, text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from memory_engine.errors import IdConflict, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
@@ -15,11 +16,14 @@ from memory_engine.models import (
     random_id,
     to_micros,
 )
-from memory_engine.ports import Clock, Embedder
+from memory_engine.ports import Clock, Embedder, Progress, no_progress
 from memory_engine.storage import embeddings, messages, outbox, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.messages import Derived, Entry
 from memory_engine.storage.threads import Thread
+
+#: Messages that are embedded and kept at once where vectors are made later.
+_BATCH = 128
 
 
 class Rememberer:
@@ -32,6 +36,8 @@ class Rememberer:
         self._term_key = term_key
         self._space_id = space_id
         self.space = embedder.space
+        #: Whether a message is kept with its vectors; else these are made in the background.
+        self.embeds_at_once = embedder.is_local
 
     def remember(self, scope: Scope, conversation_id: str, new: Sequence[NewMessage], agent: str | None) -> Remembered:
         """Commit messages; when it returns they are durable and the next recall finds them.
@@ -63,19 +69,20 @@ class Rememberer:
         return self.derive(entries)
 
     def derive(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The entries with their terms and vectors, where recall is to find them."""
-        chunks = [self._chunks(e.message) if e.message.is_indexed else [] for e in entries]
-        packed = embeddings.pack(self._embedder.embed([chunk for some in chunks for chunk in some]))
-        derived, start = [], 0
-        for entry, some in zip(entries, chunks, strict=True):
-            vectors = packed[start : start + len(some)]
-            start += len(some)
-            derived.append(replace(entry, derived=self._derived(entry, vectors) if some else None))
-        return derived
+        """The entries with their terms, where recall is to find them, and with their vectors if these are made here."""
+        indexed = [entry for entry in entries if entry.message.is_indexed]
+        vectors: list[tuple[bytes, ...]] = [()] * len(indexed)
+        if self.embeds_at_once:
+            vectors = self._embedded([entry.message for entry in indexed])
+        derived = {
+            id(entry): self.analysed(entry.message, entry.created_at, some)
+            for entry, some in zip(indexed, vectors, strict=True)
+        }
+        return [replace(entry, derived=derived.get(id(entry))) for entry in entries]
 
-    def _derived(self, entry: Entry, vectors: tuple[bytes, ...]) -> Derived:
-        said_at = from_micros(entry.created_at)
-        analysis = analyse_message(entry.message.text, entry.message.name, said_at)
+    def analysed(self, message: NewMessage | Message, created_at: int, vectors: tuple[bytes, ...] = ()) -> Derived:
+        """The message's terms, beside these vectors; `created_at` in microseconds."""
+        analysis = analyse_message(message.text, message.name, from_micros(created_at))
         ids = term_ids(analysis.terms, self._term_key)
         return Derived(
             words=analysis.words,
@@ -85,9 +92,38 @@ class Rememberer:
             space_id=self._space_id,
         )
 
-    def _chunks(self, message: NewMessage) -> list[str]:
-        spoken = f"{message.name}: {message.text}" if message.name else message.text
-        return self._embedder.chunks(spoken)
+    def embed_lacking(
+        self, key: ScopeKey, *, after: int = 0, until: int | None = None, progress: Progress = no_progress
+    ) -> int:
+        """Embed the scope's messages after `after`, up to `until`, that have no vector in this space; how many it were.
+
+        Each batch is kept as it is done, so that it can be broken off and goes on where it was.
+
+        Raises:
+            EmbedderUnavailable: the embedder does not answer; what is done stays done.
+            StoreError: the store does not answer.
+        """
+        embedded = 0
+        while True:
+            with self._database.read() as db:
+                batch = embeddings.lacking(db, key, self._space_id, after=after, until=until, limit=_BATCH)
+            if not batch:
+                return embedded
+            vectors = self._embedded(batch)
+            rows = [(message.seq, some) for message, some in zip(batch, vectors, strict=True)]
+            with self._database.write() as db:
+                embeddings.insert_vectors(db, key, self._space_id, rows)
+            after = batch[-1].seq
+            embedded += len(batch)
+            progress("embedding", len(batch))
+
+    def _embedded(self, messages: Sequence[NewMessage | Message]) -> list[tuple[bytes, ...]]:
+        """The packed vectors of each message, one a chunk; the name belongs to what is embedded."""
+        spoken = [f"{message.name}: {message.text}" if message.name else message.text for message in messages]
+        chunks = [self._embedder.chunks(text) for text in spoken]
+        packed = embeddings.pack(self._embedder.embed([chunk for some in chunks for chunk in some]))
+        ends = list(accumulate(len(some) for some in chunks))
+        return [packed[end - len(some) : end] for end, some in zip(ends, chunks, strict=True)]
 
     def _commit(
         self, scope: Scope, conversation_id: str, entries: Sequence[Entry], agent: str | None, now: int

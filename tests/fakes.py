@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,7 @@ class HashEmbedder:
     """Vectors from hashes of words: texts that share words are near one another."""
 
     space = Space(model="hash", dimension=32)
+    is_local = True
 
     def chunks(self, text: str) -> list[str]:
         return [text[start : start + 1000] for start in range(0, max(1, len(text)), 1000)]
@@ -60,19 +61,33 @@ class Scripted:
 
 
 class ScriptedModel:
-    """A Chat Completions server that answers by a script; without one it says "ok". Keeps what it was asked."""
+    """A Chat Completions server that answers by a script; without one it says "ok". Keeps what it was asked.
+
+    It also embeds, with vectors of hashes, unless `embeds` is False.
+    """
 
     def __init__(self) -> None:
         self.script: list[Scripted] = []
         self.requests: list[dict[str, Any]] = []
+        self.embeds = True
+        #: How many more embedding requests it answers; None for all.
+        self.answers_left: int | None = None
+        #: Called before an embedding request is answered, which then waits for `may_answer`.
+        self.before_embedding: Callable[[], object] | None = None
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        #: Texts that it embedded.
+        self.embedded: list[str] = []
         self._closing = threading.Event()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                size = int(self.headers.get("content-length", 0))
-                owner.requests.append(json.loads(self.rfile.read(size)))
-                answer = owner.script.pop(0) if owner.script else Scripted()
+                asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+                if self.path.endswith("/embeddings"):
+                    answer = owner.embedding(asked)
+                else:
+                    owner.requests.append(asked)
+                    answer = owner.script.pop(0) if owner.script else Scripted()
                 if answer.hangs:
                     owner._closing.wait(30)
                     return
@@ -93,6 +108,24 @@ class ScriptedModel:
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
+
+    def embedding(self, asked: dict[str, Any]) -> Scripted:
+        if self.before_embedding is not None and asked["input"] != ["length"]:
+            self.before_embedding()
+            self.asked.set()
+            self.may_answer.wait(30)
+        out = self.answers_left == 0
+        if self.answers_left:
+            self.answers_left -= 1
+        if out or not self.embeds:
+            return Scripted(text="the embedding server is away", status=500)
+        self.embedded += asked["input"]
+        rows = [
+            {"object": "embedding", "index": number, "embedding": vector.tolist()}
+            for number, vector in enumerate(HashEmbedder().embed(asked["input"]))
+        ]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return Scripted(raw=json.dumps({"object": "list", "data": rows, "model": "m", "usage": usage}).encode())
 
     def body(self, answer: Scripted) -> bytes:
         if answer.status != 200:

@@ -22,7 +22,7 @@ def context(body: ContextIn, services: ServicesDep, namespace: NamespaceDep) -> 
     scope = Scope(namespace=namespace, user=body.user)
     agent = body.agent
     if "agent" not in body.model_fields_set:
-        spoke_last = services.engine.current_agent(body.conversation_id, scope=scope)
+        spoke_last = services.engine.history.current_agent(body.conversation_id, scope=scope)
         agent = spoke_last or DEFAULT_AGENT
     request = PromptRequest(
         conversation_id=body.conversation_id,

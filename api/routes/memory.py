@@ -1,6 +1,7 @@
 """/v1/memory: remember, recall, conversations, stats."""
 
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -12,6 +13,9 @@ from api.schemas.memory import (
     FateOut,
     RecallIn,
     RecallOut,
+    ReindexedOut,
+    ReindexIn,
+    ReindexingOut,
     RememberIn,
     RememberOut,
     WhyNotIn,
@@ -51,7 +55,8 @@ def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> Re
         hits = within_budget(hits, body.token_budget, services.assistant.counter)
     took = (time.perf_counter() - started) * 1000
     funnel = dict(found.funnel, returned=len(hits)) if body.explain else None
-    return RecallOut(hits=[hit_out(hit) for hit in hits], took_ms=round(took, 3), funnel=funnel)
+    shown = [hit_out(hit) for hit in hits]
+    return RecallOut(hits=shown, took_ms=round(took, 3), funnel=funnel, notice=found.notice)
 
 
 @router.post("/recall/why-not")
@@ -80,7 +85,7 @@ def conversations(
 ) -> dict[str, Any]:
     """Conversations in the order in which they were opened, newest first unless asked otherwise."""
     scope = Scope(namespace=namespace, user=user)
-    rows, has_more = services.engine.conversations(page, scope=scope, q=q, agent=agent)
+    rows, has_more = services.engine.history.conversations(page, scope=scope, q=q, agent=agent)
     return _listed([conversation_out(row) for row in rows], "conversation_id", has_more)
 
 
@@ -94,7 +99,7 @@ def conversation_messages(
 ) -> dict[str, Any]:
     """A conversation's messages by their order, newest first unless asked otherwise."""
     scope = Scope(namespace=namespace, user=user)
-    rows, has_more = services.engine.messages(conversation_id, page, scope=scope)
+    rows, has_more = services.engine.history.messages(conversation_id, page, scope=scope)
     return _listed([message_out(row) for row in rows], "message_id", has_more)
 
 
@@ -106,7 +111,9 @@ def conversation(
     user: Annotated[str | None, Query()] = None,
 ) -> ConversationOut:
     """One conversation."""
-    return conversation_out(services.engine.conversation(conversation_id, scope=Scope(namespace=namespace, user=user)))
+    return conversation_out(
+        services.engine.history.conversation(conversation_id, scope=Scope(namespace=namespace, user=user))
+    )
 
 
 @router.get("/stats")
@@ -120,6 +127,20 @@ def stats(services: ServicesDep, namespace: NamespaceDep) -> dict[str, int]:
 def doctor(services: ServicesDep, repair: bool = False) -> dict[str, Any]:
     """Check that what is derived matches the messages, and mend it where asked."""
     return {"findings": services.examined(repair=repair)}
+
+
+@router.post("/reindex")
+def reindex(body: ReindexIn, services: ServicesDep) -> ReindexedOut:
+    """Embed every message with another embedder and then use it; the present one serves until that is done."""
+    done = services.engine.reindex(body.embedder, rollback=body.rollback)
+    return ReindexedOut(embedder=done.embedder, before=done.before, embedded=done.embedded)
+
+
+@router.get("/reindex")
+def reindexing(services: ServicesDep) -> ReindexingOut:
+    """How far the reindexing under way is."""
+    running = services.engine.reindexing
+    return ReindexingOut() if running is None else ReindexingOut(running=True, **asdict(running))
 
 
 def _check_scope(body: RecallIn) -> None:

@@ -3,7 +3,17 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from memory_engine import Conversation, Message, RecallHit
 
@@ -115,6 +125,7 @@ class RecallOut(BaseModel):
     support: list[dict[str, Any]] = []
     took_ms: float
     funnel: dict[str, int] | None = None
+    notice: str | None = Field(None, description="What did not go as it should, such as an embedder that is away.")
 
 
 class ContextIn(Body):
@@ -173,3 +184,33 @@ def conversation_out(conversation: Conversation) -> ConversationOut:
 def message_out(message: Message) -> MessageOut:
     """A message as clients see it."""
     return MessageOut.model_validate(message, from_attributes=True)
+
+
+class ReindexIn(Body):
+    """Which embedder is to make the vectors."""
+
+    embedder: str | None = Field(None, description="`static`, `minilm` or `openai:MODEL`; else the present one.")
+    rollback: bool = Field(False, description="Back to the embedder before; only what was said since is embedded.")
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> "ReindexIn":
+        if self.rollback and self.embedder is not None:
+            raise ValueError("rollback goes back to the embedder before and takes no other one")
+        return self
+
+
+class ReindexedOut(BaseModel):
+    """What was done."""
+
+    embedder: str
+    before: str
+    embedded: int = Field(description="Messages that were embedded for it.")
+
+
+class ReindexingOut(BaseModel):
+    """How far it is."""
+
+    running: bool = False
+    what: str = ""
+    done: int = 0
+    total: int | None = None

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from memory_engine.embedding.chunks import cut
 from memory_engine.errors import EmbedderUnavailable
 from memory_engine.models import Space
 from memory_engine.ports import Vectors
 from memory_engine.tokens import bundled_file, bundled_tokenizer
 
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
-#: Characters of one chunk. A mean over more says little about any part of it.
-_CHUNK_CHARACTERS = 4_000
 #: Characters tokenised at once; bounds the memory that one call takes.
 _BATCH_CHARACTERS = 2_000_000
 
 
 class StaticEmbedder:
     """Means of static token vectors."""
+
+    is_local = True
 
     def __init__(self, table: Vectors) -> None:
         """Take the table of token vectors, shape (tokens, dimension)."""
@@ -44,12 +45,7 @@ class StaticEmbedder:
 
     def chunks(self, text: str) -> list[str]:
         """The text in pieces of at most 4,000 characters, cut at white space where there is any."""
-        pieces = []
-        while len(text) > _CHUNK_CHARACTERS:
-            cut = text.rfind(" ", _CHUNK_CHARACTERS // 2, _CHUNK_CHARACTERS) + 1 or _CHUNK_CHARACTERS
-            pieces.append(text[:cut])
-            text = text[cut:]
-        return [*pieces, text]
+        return cut(text)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed texts: shape (len(texts), 256), rows of length 1; a text without any token gives zeros."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from memory_engine.errors import EmbedderUnavailable
 from memory_engine.lexical.analysis import QueryTerm, analyse_query, stems_of, term_ids, words_of
 from memory_engine.lexical.index import SoughtTerm
 from memory_engine.lexical.pronouns import is_about_the_asker
@@ -26,8 +27,11 @@ class Question:
 
     terms: Sequence[QueryTerm]
     sought: Sequence[SoughtTerm]
+    #: Zeros where the embedder does not answer; then the words speak alone.
     vector: Vectors
     about_asker: bool
+    #: What the asker should know about how it was read.
+    notice: str | None
 
 
 class QuestionReader:
@@ -47,13 +51,20 @@ class QuestionReader:
         """
         terms = analyse_query(text)[:_LONGEST_QUERY]
         sought = [self._sought(term, widen=term.word not in names) for term in terms]
-        vector = self._embedder.embed([self._embedder.chunks(text)[0]])[0]
+        vector, notice = self._vector(text)
         return Question(
             terms=terms,
             sought=sought,
             vector=vector,
             about_asker=is_about_the_asker(text),
+            notice=notice,
         )
+
+    def _vector(self, text: str) -> tuple[Vectors, str | None]:
+        try:
+            return self._embedder.embed([self._embedder.chunks(text)[0]])[0], None
+        except EmbedderUnavailable as exc:
+            return np.zeros(self._embedder.space.dimension, np.float32), f"Found by words alone: {exc.message}"
 
     def exactly(self, terms: Sequence[QueryTerm]) -> list[SoughtTerm]:
         """The words themselves, with nothing standing for them."""

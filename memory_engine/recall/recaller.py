@@ -65,6 +65,8 @@ class Recaller:
         self._space_id = space_id
         self._index: VectorIndex | None = None
         self._threshold = DEFAULT_THRESHOLD
+        #: What the last question could not be held against, or None.
+        self.problem: str | None = None
 
     def use_index(self, index: VectorIndex, threshold: int) -> None:
         """Ask this index for candidates in scopes of at least `threshold` messages."""
@@ -80,7 +82,8 @@ class Recaller:
         judged = self._judge(key, query)
         best = judged.passed[: query.k]
         funnel = explaining.funnel(judged.filters, above_floor=len(judged.passed), returned=len(best))
-        return Recollection(hits=self._hits(key, judged, best, explain=query.explain), funnel=funnel)
+        hits = self._hits(key, judged, best, explain=query.explain)
+        return Recollection(hits=hits, funnel=funnel, notice=judged.question.notice)
 
     def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
         """What became of one message when the query was asked.
@@ -111,6 +114,7 @@ class Recaller:
         catalogue = memory.catalogue
         filters = self._filters(key, catalogue, query)
         question = self._reader.read(query.text, catalogue.name_words)
+        self.problem = question.notice
         lexical = memory.lexical.scores(question.sought)
         looked_at = self._candidates(memory, query, question, lexical)
         evidence = Evidence(
@@ -159,6 +163,8 @@ class Recaller:
         return Filters.of(catalogue, query, seqs)
 
     def _cosines(self, memory: ScopeMemory, question: Question, looked_at: Ints | None) -> NDArray[np.float64]:
+        if not question.vector.any():
+            return np.zeros(len(memory.catalogue))
         if looked_at is None:
             table = self._residents.vectors(memory.key, memory)
             found = table.whitening.cosines(table.vectors, table.lengths, question.vector)

@@ -17,7 +17,7 @@ from memory_engine.ports import Vectors
 from memory_engine.recall.catalogue import Catalogue, CatalogueView
 from memory_engine.recall.ranking import dense_share
 from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_size
-from memory_engine.storage import embeddings, scopes, terms
+from memory_engine.storage import embeddings, outbox, scopes, terms
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.vectors.exact import ExactIndex
 
@@ -67,8 +67,12 @@ class _Resident:
 class ResidentScopes:
     """The scopes in memory, by key."""
 
-    def __init__(self, database: Database, *, space_id: int, dimension: int, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self, database: Database, *, space_id: int, dimension: int, embeds_at_once: bool, limit: int = DEFAULT_LIMIT
+    ) -> None:
+        """Take the store and the space; `embeds_at_once` says that a message is never kept before its vectors."""
         self._database = database
+        self._embeds_at_once = embeds_at_once
         self._space_id = space_id
         self._dimension = dimension
         self._limit = limit
@@ -85,15 +89,14 @@ class ResidentScopes:
         return memory
 
     def vectors(self, key: ScopeKey, memory: ScopeMemory) -> WhitenedTable:
-        """Every vector of the scope up to the memory's watermark or later, for scoring exactly."""
+        """Every vector of the scope up to the memory's watermark or later, for scoring exactly.
+
+        Where vectors are made in the background, the newest may still lack.
+        """
         resident = self._resident(key)
         with resident.lock:
             if self._exact.watermark(key) < memory.watermark:
-                with self._database.read() as db:
-                    last = scopes.last_seq(db, key)
-                    seqs, rows = embeddings.vectors_after(db, key, self._space_id, self._exact.watermark(key))
-                vectors = embeddings.unpack(rows, self._dimension)
-                self._exact.add(key, seqs.tolist(), vectors, watermark=last)
+                self._add_vectors(key)
             table = self._exact.table(key)
             whitening = self._fitted(key, resident, memory)
             known = len(resident.lengths)
@@ -102,6 +105,16 @@ class ResidentScopes:
             lengths = resident.lengths[: len(table.seqs)]
         self._drop_least_recent(key)
         return WhitenedTable(seqs=table.seqs, vectors=table.vectors, lengths=lengths, whitening=whitening)
+
+    def _add_vectors(self, key: ScopeKey) -> None:
+        with self._database.read() as db:
+            last = scopes.last_seq(db, key)
+            if not self._embeds_at_once and (waiting := outbox.first_waiting(db, key)) is not None:
+                last = waiting - 1  # from there on vectors may still come, and a table grows at its end only
+            seqs, rows = embeddings.vectors_after(db, key, self._space_id, self._exact.watermark(key))
+        known = int(np.searchsorted(seqs, last, "right"))
+        vectors = embeddings.unpack(rows[:known], self._dimension)
+        self._exact.add(key, seqs[:known].tolist(), vectors, watermark=last)
 
     def whitening(self, key: ScopeKey, memory: ScopeMemory) -> Whitening:
         """The scope's map, without its vectors."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
 from memory_engine.storage.messages import IN_LIST, by_seqs
-from memory_engine.storage.schema import ChatMessage, EmbeddingSpace, MessageEmbedding
+from memory_engine.storage.schema import EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
 
@@ -32,6 +32,12 @@ def ensure_space(db: Connection, space: Space) -> int:
         db.execute(insert(EmbeddingSpace).values(name=space.name))
         found = db.execute(find).scalar_one()
     return found
+
+
+def known_dimension(db: Connection, model: str) -> int | None:
+    """How long the model's vectors are, where the store has a space of it."""
+    name = db.execute(select(EmbeddingSpace.name).where(EmbeddingSpace.name.startswith(f"{model}/"))).scalar()
+    return None if name is None else int(name.removeprefix(f"{model}/").split("/")[0])
 
 
 def vectors_after(
@@ -61,22 +67,30 @@ def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     return db.execute(select(func.count()).where(*_current(key, space_id))).scalar_one()
 
 
-def without_vectors(db: Connection, key: ScopeKey, space_id: int) -> list[Message]:
-    """The messages that recall should find and that have no vector in the space."""
+def count_lacking(db: Connection, key: ScopeKey, space_id: int) -> int:
+    """How many messages have terms, so that recall should find them, and no vector in the space."""
+    return db.execute(select(func.count()).select_from(_lacking(key, space_id).subquery())).scalar_one()
+
+
+def lacking(
+    db: Connection, key: ScopeKey, space_id: int, *, after: int, until: int | None = None, limit: int
+) -> list[Message]:
+    """The first messages after `after`, up to `until`, that have terms and no vector in the space."""
+    query = _lacking(key, space_id).where(MessageTerms.seq > after)
+    if until is not None:
+        query = query.where(MessageTerms.seq <= until)
+    found = by_seqs(db, key, list(db.execute(query.order_by(MessageTerms.seq).limit(limit)).scalars()))
+    return [found[seq] for seq in sorted(found)]
+
+
+def _lacking(key: ScopeKey, space_id: int) -> Select[int]:
     has_vector = (
         select(MessageEmbedding.seq)
-        .where(*_current(key, space_id), MessageEmbedding.seq == ChatMessage.seq)
-        .where(MessageEmbedding.version == ChatMessage.version)
+        .where(*_current(key, space_id), MessageEmbedding.seq == MessageTerms.seq)
+        .where(MessageEmbedding.version == MessageTerms.version)
     )
-    query = select(ChatMessage.seq).where(
-        ChatMessage.namespace_id == key.namespace_id,
-        ChatMessage.scope_id == key.scope_id,
-        ChatMessage.recallable,
-        ChatMessage.content != "",
-        ~has_vector.exists(),
-    )
-    found = by_seqs(db, key, list(db.execute(query.order_by(ChatMessage.seq)).scalars()))
-    return [message for message in found.values() if message.text.strip()]
+    here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
+    return select(MessageTerms.seq).where(*here, ~has_vector.exists())
 
 
 def insert_vectors(db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[int, tuple[bytes, ...]]]) -> None:

@@ -34,6 +34,12 @@ def oldest(db: Connection, limit: int) -> list[Pending]:
     ]
 
 
+def first_waiting(db: Connection, key: ScopeKey) -> int | None:
+    """The `seq` of the scope's first message that waits, or None when none does."""
+    here = (OutboxRow.namespace_id == key.namespace_id, OutboxRow.scope_id == key.scope_id)
+    return db.execute(select(func.min(OutboxRow.first_seq)).where(*here)).scalar()
+
+
 def delete_until(db: Connection, key: ScopeKey, seq: int) -> None:
     """Remove the scope's rows whose messages all stand at or before `seq`."""
     here = (OutboxRow.namespace_id == key.namespace_id, OutboxRow.scope_id == key.scope_id)

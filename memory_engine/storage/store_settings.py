@@ -1,6 +1,6 @@
-"""SQL of what is fixed for a store when it is made."""
+"""SQL of what holds for a store as a whole."""
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from memory_engine.storage.schema import StoreSetting
 
@@ -16,3 +16,9 @@ def set_once(db: Connection, name: str, value: str) -> str:
         return found
     db.execute(insert(StoreSetting).values(name=name, value=value))
     return value
+
+
+def put(db: Connection, name: str, value: str) -> None:
+    """Set the value in place of the one before."""
+    db.execute(delete(StoreSetting).where(StoreSetting.name == name))
+    db.execute(insert(StoreSetting).values(name=name, value=value))

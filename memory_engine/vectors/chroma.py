@@ -29,19 +29,17 @@ _BATCH = 5_000
 _EF_SEARCH = 400
 
 
-class ChromaIndex:
-    """Nearest vectors by Chroma's graph index."""
+class Chroma:
+    """Chroma in this process or on a server, opened on first use."""
 
-    def __init__(self, connect: "Callable[[], ClientAPI]", *, store_id: str, space_id: int) -> None:
-        """Take a function that opens the client, and what tells this store's collections from others'."""
+    def __init__(self, connect: "Callable[[], ClientAPI]") -> None:
+        """Take a function that opens the client."""
         self._connect = connect
-        self._prefix = f"memory-{store_id}-{space_id}"
         self._client: Client | None = None
         self._lock = threading.Lock()
-        self._collections: dict[ScopeKey, Collection] = {}
 
     @classmethod
-    def embedded(cls, folder: Path, *, store_id: str, space_id: int) -> "ChromaIndex":
+    def embedded(cls, folder: Path) -> "Chroma":
         """Chroma in this process; the caller holds the lock of the directory."""
 
         def connect() -> "ClientAPI":
@@ -50,10 +48,10 @@ class ChromaIndex:
 
             return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
 
-        return cls(connect, store_id=store_id, space_id=space_id)
+        return cls(connect)
 
     @classmethod
-    def server(cls, url: str, *, store_id: str, space_id: int) -> "ChromaIndex":
+    def server(cls, url: str) -> "Chroma":
         """A Chroma server, which several processes may share."""
 
         def connect() -> "ClientAPI":
@@ -68,7 +66,36 @@ class ChromaIndex:
                 settings=Settings(anonymized_telemetry=False),
             )
 
-        return cls(connect, store_id=store_id, space_id=space_id)
+        return cls(connect)
+
+    def client(self) -> "Client":
+        """The open client.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated(), self._lock:
+            if self._client is None:
+                self._client = cast("Client", self._connect())
+            return self._client
+
+    def close(self) -> None:
+        """Let go of the folder or the connection."""
+        with _translated(), self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+
+class ChromaIndex:
+    """Nearest vectors of one space by Chroma's graph index."""
+
+    def __init__(self, chroma: Chroma, *, store_id: str, space_id: int) -> None:
+        """Take Chroma, and what tells this store's and this space's collections from others'."""
+        self._chroma = chroma
+        self._prefix = f"memory-{store_id}-{space_id}"
+        self._lock = threading.Lock()
+        self._collections: dict[ScopeKey, Collection] = {}
 
     def watermark(self, scope: ScopeKey) -> int:
         """The `seq` up to which the scope's vectors are in its collection; 0 when there is none."""
@@ -125,30 +152,17 @@ class ChromaIndex:
         with _translated(), self._lock:
             if self._find(scope) is not None:
                 self._collections.pop(scope)
-                self._opened().delete_collection(self._name(scope))
-
-    def close(self) -> None:
-        """Let go of the folder or the connection."""
-        with _translated(), self._lock:
-            if self._client is not None:
-                self._client.close()
-            self._client = None
-            self._collections.clear()
+                self._chroma.client().delete_collection(self._name(scope))
 
     def _name(self, scope: ScopeKey) -> str:
         return f"{self._prefix}-{scope.namespace_id}-{scope.scope_id}"
-
-    def _opened(self) -> "Client":
-        if self._client is None:
-            self._client = cast("Client", self._connect())
-        return self._client
 
     def _find(self, scope: ScopeKey) -> "Collection | None":
         from chromadb.errors import NotFoundError
 
         if scope not in self._collections:
             try:
-                found = self._opened().get_collection(self._name(scope), embedding_function=None)
+                found = self._chroma.client().get_collection(self._name(scope), embedding_function=None)
             except NotFoundError:
                 return None
             self._collections[scope] = found
@@ -157,7 +171,7 @@ class ChromaIndex:
     def _open(self, scope: ScopeKey) -> "Collection":
         found = self._find(scope)
         if found is None:
-            found = self._opened().create_collection(
+            found = self._chroma.client().create_collection(
                 self._name(scope),
                 embedding_function=None,
                 configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},

@@ -27,14 +27,14 @@ def user(content: str, **fields: object) -> dict[str, object]:
 
 
 def texts(engine: MemoryEngine, conversation_id: str, page: Page = ASC) -> list[str]:
-    return [message.text for message in engine.messages(conversation_id, page)[0]]
+    return [message.text for message in engine.history.messages(conversation_id, page)[0]]
 
 
 def test_order_is_that_of_committing_not_of_time(engine_on_both: MemoryEngine) -> None:
     engine_on_both.remember("c", [user("late", created_at="2030-01-01T00:00:00Z")])
     engine_on_both.remember("c", [user("early", created_at="1990-01-01T00:00:00Z"), user("now")])
     assert texts(engine_on_both, "c") == ["late", "early", "now"]
-    assert [message.text for message in engine_on_both.newest("c", 2)] == ["early", "now"]
+    assert [message.text for message in engine_on_both.history.newest("c", 2)] == ["early", "now"]
 
 
 def test_everything_comes_back_as_it_was(engine_on_both: MemoryEngine, clock: FixedClock) -> None:
@@ -43,7 +43,7 @@ def test_everything_comes_back_as_it_was(engine_on_both: MemoryEngine, clock: Fi
     engine_on_both.remember(
         "c", [{**said, "content": parts}, {"role": "tool", "content": "22", "tool_call_id": "call_1"}]
     )
-    first, second = engine_on_both.messages("c", ASC)[0]
+    first, second = engine_on_both.history.messages("c", ASC)[0]
     assert first.content == parts
     assert first.text == "Élodie 日本語 😀"
     assert first.metadata == {"a": [1, {"b": None}]}
@@ -66,7 +66,7 @@ def test_a_conflict_in_the_middle_leaves_nothing(engine_on_both: MemoryEngine) -
         engine_on_both.remember("new", [user("fresh"), user("other", id="a"), user("fresh too")])
     assert engine_on_both.stats() == before
     with pytest.raises(ConversationNotFound):
-        engine_on_both.conversation("new")
+        engine_on_both.history.conversation("new")
 
 
 def test_scopes_share_nothing(engine_on_both: MemoryEngine) -> None:
@@ -76,15 +76,16 @@ def test_scopes_share_nothing(engine_on_both: MemoryEngine) -> None:
     engine_on_both.remember("hers", [user("trout")], scope=ana)
     for scope, word in ((here, "swordfish"), (there, "marlin"), (ana, "trout")):
         assert [hit.text for hit in engine_on_both.recall("swordfish marlin trout", scope=scope)] == [word]
-        rows, _ = engine_on_both.conversations(ASC, scope=scope)
+        rows, _ = engine_on_both.history.conversations(ASC, scope=scope)
         assert len(rows) == 1
-    for call in (engine_on_both.conversation, engine_on_both.current_agent):
+    history = engine_on_both.history
+    for call in (history.conversation, history.current_agent):
         with pytest.raises(ConversationNotFound):
             call("hers", scope=here)
     with pytest.raises(ConversationNotFound):
         engine_on_both.remember("hers", [user("mine")], scope=Scope(user="never seen before"))
     with pytest.raises(MessageNotFound):
-        engine_on_both.message("a", scope=ana)
+        engine_on_both.history.message("a", scope=ana)
     assert engine_on_both.stats().conversations == 2
     assert engine_on_both.stats("other").messages == 1
     assert engine_on_both.stats("nobody").messages == 0
@@ -92,12 +93,12 @@ def test_scopes_share_nothing(engine_on_both: MemoryEngine) -> None:
 
 def test_pages(engine_on_both: MemoryEngine) -> None:
     engine_on_both.remember("c", [user(str(number), id=f"m{number}") for number in range(5)])
-    rows, more = engine_on_both.messages("c", Page(limit=2, after="m1", ascending=True))
+    rows, more = engine_on_both.history.messages("c", Page(limit=2, after="m1", ascending=True))
     assert ([row.text for row in rows], more) == (["2", "3"], True)
-    rows, more = engine_on_both.messages("c", Page(limit=2, after="m2"))
+    rows, more = engine_on_both.history.messages("c", Page(limit=2, after="m2"))
     assert ([row.text for row in rows], more) == (["1", "0"], False)
     with pytest.raises(MessageNotFound):
-        engine_on_both.messages("c", Page(after="m9"))
+        engine_on_both.history.messages("c", Page(after="m9"))
 
 
 def test_as_of_is_what_was_said_by_then(engine_on_both: MemoryEngine) -> None:
@@ -105,7 +106,7 @@ def test_as_of_is_what_was_said_by_then(engine_on_both: MemoryEngine) -> None:
     engine_on_both.remember("c", [user("the launch is in June", created_at="2026-04-01T00:00:00Z")])
     hits = engine_on_both.recall("launch", as_of=datetime(2026, 3, 15, tzinfo=UTC))
     assert [hit.text for hit in hits] == ["the launch is in May"]
-    until = engine_on_both.newest("c", 9, until=datetime(2026, 3, 15, tzinfo=UTC))
+    until = engine_on_both.history.newest("c", 9, until=datetime(2026, 3, 15, tzinfo=UTC))
     assert [message.text for message in until] == ["the launch is in May"]
 
 
@@ -113,8 +114,8 @@ def test_the_newest_writer_names_the_agent(engine_on_both: MemoryEngine) -> None
     engine_on_both.remember("c", [user("hi")], agent="greeter")
     engine_on_both.remember("c", [user("plan this")], agent="pm")
     engine_on_both.remember("c", [user("thanks")])
-    assert engine_on_both.current_agent("c") == "pm"
-    assert [m.agent for m in engine_on_both.messages("c", ASC)[0]] == ["greeter", "pm", "pm"]
+    assert engine_on_both.history.current_agent("c") == "pm"
+    assert [m.agent for m in engine_on_both.history.messages("c", ASC)[0]] == ["greeter", "pm", "pm"]
 
 
 def test_the_outbox_is_worked_through(engine_on_both: MemoryEngine) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from memory_engine.models import ScopeKey
 from memory_engine.ports import VectorIndex
-from memory_engine.vectors.chroma import ChromaIndex
+from memory_engine.vectors.chroma import Chroma, ChromaIndex
 from memory_engine.vectors.exact import ExactIndex
 
 HERE, THERE = ScopeKey(1, 1), ScopeKey(1, 2)
 
 
 def chroma(tmp_path: Path, store_id: str = "store") -> ChromaIndex:
-    return ChromaIndex.embedded(tmp_path / "chroma", store_id=store_id, space_id=1)
+    return ChromaIndex(Chroma.embedded(tmp_path / "chroma"), store_id=store_id, space_id=1)
 
 
 @pytest.fixture(params=[lambda _path: ExactIndex(8), chroma], ids=["exact", "chroma"])

@@ -61,7 +61,7 @@ def test_writers_of_two_engines_on_postgresql(postgres_server: str, tmp_path: Pa
             acknowledged = list(pool.map(write, range(_WRITERS)))
         place: dict[str, int] = {}
         for name in range(conversations):
-            rows, has_more = first.messages(f"c{name}", Page(limit=1000, ascending=True))
+            rows, has_more = first.history.messages(f"c{name}", Page(limit=1000, ascending=True))
             assert not has_more
             assert [row.seq for row in rows] == sorted(row.seq for row in rows)
             place |= {row.message_id: row.seq for row in rows}

@@ -1,0 +1,118 @@
+"""What was said, as it was said: conversations and their messages, page by page."""
+
+from datetime import datetime
+
+from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.joining import Parts
+from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, to_micros
+from memory_engine.storage import messages, scopes, threads
+from memory_engine.storage.database import Transaction
+
+DEFAULT_SCOPE = Scope()
+
+
+class History:
+    """Reads conversations of a scope; without one, of the default user of the default namespace."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def conversation(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Conversation:
+        """One conversation.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+        """
+        with self._parts.database.read() as db:
+            return threads.get_conversation(db, self._existing(db, scope, conversation_id).key, conversation_id)
+
+    def conversations(
+        self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None
+    ) -> tuple[list[Conversation], bool]:
+        """A page of conversations in the order in which they were opened, and whether more follow.
+
+        Args:
+            page: which part of the list.
+            scope: whose memory it is.
+            q: only those with this in their id, or with a message that has all its words.
+            agent: only those in which this agent spoke last.
+        """
+        with self._parts.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            if key is None:
+                if page.after is not None:
+                    raise no_conversation(page.after, "after")
+                return [], False
+        found = self._parts.serving().recaller.conversations_with(key, q) if q is not None else []
+        wanted = threads.ConversationFilter(agent=agent, name_part=q, besides=found)
+        with self._parts.database.read() as db:
+            return threads.list_conversations(db, key, page, wanted)
+
+    def messages(self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE) -> tuple[list[Message], bool]:
+        """A page of a conversation's messages by their order, and whether more follow.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+            MessageNotFound: `page.after` is not in the conversation.
+        """
+        with self._parts.database.read() as db:
+            return messages.list_messages(db, self._existing(db, scope, conversation_id), page)
+
+    def newest(
+        self, conversation_id: str, limit: int, *, scope: Scope = DEFAULT_SCOPE, until: datetime | None = None,
+        before_seq: int | None = None,
+    ) -> list[Message]:  # fmt: skip
+        """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
+
+        Only those said until `until`, inclusive, and those that stand before `before_seq`, where these are given.
+        """
+        with self._parts.database.read() as db:
+            thread = self._thread(db, scope, conversation_id)
+            if thread is None:
+                return []
+            last = None if until is None else to_micros(until)
+            return messages.newest(db, thread, limit, until=last, before_seq=before_seq)
+
+    def message(self, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Message:
+        """One message.
+
+        Raises:
+            MessageNotFound: there is none of that id in this scope.
+        """
+        with self._parts.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
+        owner, message = found.get(message_id, (None, None))
+        if message is None or owner != key:
+            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+        return message
+
+    def current_agent(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str | None:
+        """The agent that spoke last; None for a conversation without one, or not opened yet.
+
+        Raises:
+            ConversationNotFound: the conversation is another user's.
+        """
+        with self._parts.database.read() as db:
+            thread = self._thread(db, scope, conversation_id)
+            return None if thread is None else thread.agent
+
+    def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
+        key = scopes.find_scope(db, scope)
+        if key is None:
+            namespace_id = scopes.find_namespace(db, scope.namespace)
+            if namespace_id is None:
+                return None
+            key = ScopeKey(namespace_id, scopes.NOBODY)
+        return threads.find_thread(db, key, conversation_id)
+
+    def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
+        thread = self._thread(db, scope, conversation_id)
+        if thread is None:
+            raise no_conversation(conversation_id)
+        return thread
+
+
+def no_conversation(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:
+    """The error for a conversation that the scope does not have."""
+    return ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
