@@ -20,6 +20,10 @@ class Question:
     kind: str
     #: (conversation_id, index of the message in it) of each turn of evidence.
     evidence: tuple[tuple[str, int], ...]
+    #: What a judge compares answers with; empty where the set has none.
+    answer: str = ""
+    #: When it was asked; None where the set does not say.
+    asked_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +67,8 @@ def _locomo_haystack(
         ids = [name for text in cited for name in re.findall(r"D\d+:\d+", text)]
         evidence = tuple(sorted({places[name] for name in ids if name in places}))
         if asked["category"] in categories and evidence:
-            questions.append(Question(text=asked["question"], kind=str(asked["category"]), evidence=evidence))
+            kind, answer = str(asked["category"]), str(asked.get("answer", ""))
+            questions.append(Question(text=asked["question"], kind=kind, evidence=evidence, answer=answer))
     return Haystack(name=f"locomo-{number}", conversations=conversations, questions=tuple(questions))
 
 
@@ -81,7 +86,13 @@ def longmemeval(path: Path) -> list[Haystack]:
             conversations = {session["session_id"]: _chat(session) for session in row["sessions"]}
             places = (name.rsplit(":", 1) for name in row["gold_turn_ids"])
             evidence = tuple(sorted((session, int(index)) for session, index in places))
-            question = Question(text=row["question"], kind=row["question_type"], evidence=evidence)
+            question = Question(
+                text=row["question"],
+                kind=row["question_type"],
+                evidence=evidence,
+                answer=str(row["answer"]),
+                asked_at=_moment(row["question_date"]).isoformat(),
+            )
             haystacks.append(Haystack(name=f"longmemeval-{number}", conversations=conversations, questions=(question,)))
     return haystacks
 
@@ -108,10 +119,14 @@ def own_conversations(path: Path) -> Haystack:
 
 
 def _chat(session: dict[str, Any]) -> list[dict[str, Any]]:
-    date = re.sub(r" \(\w+\)", "", session["date"])
-    start = datetime.strptime(date + " +0000", "%Y/%m/%d %H:%M %z")
+    start = _moment(session["date"])
     return [
         {"role": turn["role"], "content": turn["content"],
          "created_at": (start + timedelta(seconds=30 * index)).isoformat()}
         for index, turn in enumerate(session["turns"])
     ]  # fmt: skip
+
+
+def _moment(text: str) -> datetime:
+    """A time as LongMemEval writes it: 2023/03/21 (Tue) 08:01."""
+    return datetime.strptime(re.sub(r" \(\w+\)", "", text) + " +0000", "%Y/%m/%d %H:%M %z")

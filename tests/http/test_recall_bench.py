@@ -58,7 +58,7 @@ def test_locomo_is_read_with_and_without_its_corrections(tmp_path: Path) -> None
     fix = [{"question_id": "locomo_0_qa0", "correct_evidence": ["D1:2"]}]
     (tmp_path / "corrections.json").write_text(json.dumps(fix))
     (plain,) = locomo(tmp_path)
-    assert plain.questions == (Question(text="Who?", kind="1", evidence=(("session_1", 0),)),)
+    assert plain.questions == (Question(text="Who?", kind="1", evidence=(("session_1", 0),), answer="Ana"),)
     assert plain.conversations["session_1"][1]["content"] == "Look [shares a boat]"
     assert plain.conversations["session_1"][1]["created_at"] == "2023-05-08T13:56:30+00:00"
     (mended,) = locomo(tmp_path, corrected=True)
@@ -69,12 +69,15 @@ def test_longmemeval_is_read(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     row = {
         "question": "Q?", "question_type": "kind", "answer": "secret", "gold_turn_ids": ["s1:1"],
+        "question_date": "2023/03/22 (Wed) 09:00",
         "sessions": [{"session_id": "s1", "date": "2023/03/21 (Tue) 08:01", "turns": turns}],
     }  # fmt: skip
     path = tmp_path / "dev.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(row).encode()))
     (read,) = longmemeval(path)
-    assert read.questions == (Question(text="Q?", kind="kind", evidence=(("s1", 1),)),)
+    (question,) = read.questions
+    assert (question.text, question.kind, question.evidence, question.answer) == ("Q?", "kind", (("s1", 1),), "secret")
+    assert question.asked_at == "2023-03-22T09:00:00+00:00"
     assert read.conversations["s1"][0]["created_at"] == "2023-03-21T08:01:00+00:00"
     assert "secret" not in json.dumps(read.conversations)
 
@@ -88,7 +91,7 @@ def test_no_answer_and_no_label_reaches_the_service(tmp_path: Path, monkeypatch:
     (tmp_path / "locomo10.json").write_text(json.dumps([{"conversation": chat, "qa": [asked], **observed}]))
     long = {
         "question": "Q?", "question_type": "CANARY", "answer": "CANARY", "gold_turn_ids": ["s1:0"],
-        "gold_session_ids": ["s1"], "question_id": "CANARY",
+        "gold_session_ids": ["s1"], "question_id": "CANARY", "question_date": "2023/03/22 (Wed) 09:00",
         "sessions": [{"session_id": "s1", "date": "2023/03/21 (Tue) 08:01",
                       "turns": [{"role": "user", "content": "Hi", "has_answer": "CANARY"}]}],
     }  # fmt: skip
