@@ -37,6 +37,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (assistant_errors.BudgetTooSmall, 400),
     (assistant_errors.AgentNotFound, 400),
     (assistant_errors.ContextNotFound, 404),
+    (assistant_errors.ContextErased, 410),
     (assistant_errors.ModelOutOfQuota, 429),
     (assistant_errors.ModelUnreachable, 504),
     (assistant_errors.ModelError, 502),

@@ -1,16 +1,18 @@
 """What goes into the prompt: gathers history and recalled evidence, packs them, keeps the account."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from assistant.agents import get_agent
 from assistant.packing import Parts, pack, units_of
-from assistant.storage.contexts import load_context, save_context
+from assistant.storage.contexts import erase_contexts, load_context, save_context
 from assistant.token_counter import serialise
 from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
-from memory_engine.models import NOTHING, check_name, check_text, random_id, to_micros
+from memory_engine.models import NOTHING, ScopeKey, check_name, check_text, random_id, to_micros
 from memory_engine.ports import Clock, TokenCounter
+from memory_engine.storage.database import Transaction
 
 DEFAULT_BUDGET = 4_000
 #: Newest messages of the conversation that are considered for the prompt.
@@ -29,6 +31,8 @@ class PromptRequest:
     token_budget: int = DEFAULT_BUDGET
     model: str | None = None
     as_of: datetime | None = None
+    #: The id of `message`, where it is stored by then.
+    message_id: str | None = None
     #: Only what stands before this place belongs to the history (the message itself is stored by then).
     before_seq: int | None = None
 
@@ -50,6 +54,7 @@ class ContextManager:
 
     def __init__(self, engine: MemoryEngine, counter: TokenCounter, clock: Clock) -> None:
         self._engine = engine
+        engine.eraser.also.append(self._erase)
         self.counter = counter
         self._clock = clock
 
@@ -75,7 +80,14 @@ class ContextManager:
             asked = next((m.text for m in reversed(history) if m.role == "user"), "")
         found = self._recalled(asked, request, scope)
         hits = found.hits
-        parts = Parts(system=system, history=units, hits=hits, message=request.message, unusable=unusable)
+        parts = Parts(
+            system=system,
+            history=units,
+            hits=hits,
+            message=request.message,
+            message_id=request.message_id,
+            unusable=unusable,
+        )
         packed = pack(parts, request.token_budget, self.counter)
         manifest = {
             "items": packed.items,
@@ -98,6 +110,9 @@ class ContextManager:
         """
         row = load_context(self._engine, namespace, manifest_id)
         return row["messages"], row["manifest"]
+
+    def _erase(self, db: Transaction, key: ScopeKey, message_ids: Sequence[str]) -> int:
+        return erase_contexts(db, key, message_ids, to_micros(self._clock.now()))
 
     def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> Recollection:
         if not asked.strip():

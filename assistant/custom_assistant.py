@@ -115,6 +115,7 @@ class CustomAssistant:
             agent=agent,
             token_budget=turn.token_budget,
             model=turn.model,
+            message_id=said.message_id,
             before_seq=said.seq,
         )
         return self.context_manager.assemble(request, scope)

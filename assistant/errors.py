@@ -5,6 +5,7 @@ AssistantError
   BudgetTooSmall        the prompt's necessary parts do not fit the token budget
   AgentNotFound         there is no agent of that name
   ContextNotFound       there is no such assembled prompt
+  ContextErased         the prompt held something that was erased
   ModelError            the model gave no reply; the user's message is kept
     ModelUnreachable    no connection, or no answer in time
     ModelRefusedKey     the server does not take the key
@@ -55,6 +56,12 @@ class ContextNotFound(AssistantError):
     """There is no such context."""
 
     code = "context_not_found"
+
+
+class ContextErased(AssistantError):
+    """Something in this context was erased."""
+
+    code = "context_erased"
 
 
 class ModelError(AssistantError):

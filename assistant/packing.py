@@ -54,6 +54,8 @@ class Parts:
     #: Best first.
     hits: Sequence[RecallHit]
     message: str | None
+    #: Its id, where it is kept already.
+    message_id: str | None = None
     #: What of the history cannot be sent at all: (message ids, reason).
     unusable: Sequence[tuple[list[str], str]] = ()
 
@@ -269,7 +271,8 @@ def _items(parts: Parts, choice: _Choice, kept: int | None, counter: TokenCounte
         why = {"rank": number + 1, "score": hit.score, **hit.why}
         items.append(_item("recalled", [hit.message_id], counter.count(_line(hit)), why))
     if parts.message is not None:
-        items.append(_item("user", [], counter.count(parts.message), "the newest message"))
+        ids = [] if parts.message_id is None else [parts.message_id]
+        items.append(_item("user", ids, counter.count(parts.message), "the newest message"))
     elif kept is not None:
         unit = parts.history[kept]
         items.append(_item("user", unit.ids, count_messages(counter, unit.as_chat()), "the newest message"))

@@ -70,7 +70,7 @@ def _derived_rows(generation: Generation, keys: Sequence[ScopeKey], repair: bool
             continue
         for start in range(0, len(without_terms), _BATCH):
             batch = without_terms[start : start + _BATCH]
-            remade = [(m.seq, generation.rememberer.analysed(m, to_micros(m.created_at))) for m in batch]
+            remade = [(m, generation.rememberer.analysed(m, to_micros(m.created_at))) for m in batch]
             with generation.database.write() as db:
                 terms.insert_terms(db, key, remade)
             progress("remaking terms", len(batch))

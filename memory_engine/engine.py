@@ -7,7 +7,9 @@ from typing import Any
 
 from memory_engine import doctor
 from memory_engine.clock import SystemClock
+from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
+from memory_engine.erasure import Erased, Eraser
 from memory_engine.errors import InvalidInput, StoreError
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
@@ -15,6 +17,7 @@ from memory_engine.models import (
     MAX_MESSAGES,
     NOTHING,
     Fate,
+    Message,
     NewMessage,
     RecallHit,
     RecallQuery,
@@ -51,6 +54,8 @@ class MemoryEngine:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._reindexer = Reindexer(parts)
+        self._editor = Editor(parts.database, parts.clock)
+        self.eraser = Eraser(parts.database)
         #: What was said, as it was said.
         self.history = History(parts)
         self.database = parts.database
@@ -141,6 +146,41 @@ class MemoryEngine:
         remembered = self._parts.serving().rememberer.remember(scope, conversation_id, new, agent)
         self._parts.worker.notify()
         return remembered
+
+    def edit(self, message_id: str, changed: Mapping[str, Any], *, scope: Scope = DEFAULT_SCOPE) -> Message:
+        """Give a message another `content` or other `metadata`; what it said before is kept as a version.
+
+        Raises:
+            MessageNotFound: there is none of that id in this scope.
+            InvalidInput: the content or the metadata cannot be taken; nothing was changed.
+            StoreError: the store does not answer; nothing was changed.
+        """
+        edited = self._editor.edit(scope, message_id, changed, self._parts.serving().rememberer)
+        self._parts.worker.notify()
+        return edited
+
+    def erase(
+        self,
+        *,
+        message_ids: Sequence[str] = (),
+        conversation_id: str | None = None,
+        scope: Scope = DEFAULT_SCOPE,
+    ) -> Erased:
+        """Remove messages, or a conversation, with everything that rests on them. It cannot be undone.
+
+        Raises:
+            InvalidInput: neither is named, or both are.
+            NotFound: one of them is not in this scope; nothing was erased.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        if bool(message_ids) == (conversation_id is not None):
+            raise InvalidInput("Name either message_ids or a conversation_id.", param="message_ids")
+        if conversation_id is not None:
+            erased = self.eraser.erase_conversation(scope, conversation_id)
+        else:
+            erased = self.eraser.erase_messages(scope, message_ids)
+        self._parts.worker.notify()
+        return erased
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:
         """The messages that speak to the query, best first; empty when nothing does.

@@ -5,7 +5,7 @@ from datetime import datetime
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
 from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, to_micros
-from memory_engine.storage import messages, scopes, threads
+from memory_engine.storage import changes, messages, scopes, threads
 from memory_engine.storage.database import Transaction
 
 DEFAULT_SCOPE = Scope()
@@ -64,14 +64,18 @@ class History:
     ) -> list[Message]:  # fmt: skip
         """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
 
-        Only those said until `until`, inclusive, and those that stand before `before_seq`, where these are given.
+        Only those said until `until`, inclusive, in the words that they had then, and those that stand before
+        `before_seq`, where these are given.
         """
         with self._parts.database.read() as db:
             thread = self._thread(db, scope, conversation_id)
             if thread is None:
                 return []
             last = None if until is None else to_micros(until)
-            return messages.newest(db, thread, limit, until=last, before_seq=before_seq)
+            found = messages.newest(db, thread, limit, until=last, before_seq=before_seq)
+            if last is None:
+                return found
+            return list(changes.as_they_were(db, thread.key, {m.seq: m for m in found}, last).values())
 
     def message(self, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Message:
         """One message.

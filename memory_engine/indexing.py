@@ -8,7 +8,7 @@ from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress, VectorIndex, no_progress
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
-from memory_engine.storage import embeddings, outbox
+from memory_engine.storage import changes, embeddings, outbox
 from memory_engine.storage.database import Database
 
 _BATCH = 2_000
@@ -36,6 +36,15 @@ class Indexer:
         self._dimension = rememberer.space.dimension
         self._threshold = threshold
 
+    def work(self) -> None:
+        """Do all that waits.
+
+        Raises:
+            MemoryEngineError: the store, the embedder or the index does not answer; what waits stays.
+        """
+        self.drain()
+        self.follow()
+
     def drain(self) -> int:
         """Work through the outbox as it stands and return how many rows were done.
 
@@ -62,6 +71,37 @@ class Indexer:
                 with self._database.write() as db:
                     outbox.delete_until(db, key, last)
             done += len(pending)
+
+    def follow(self) -> int:
+        """Bring edits and erasures to the index, and return how many there were.
+
+        Raises:
+            MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.
+        """
+        done = 0
+        while True:
+            with self._database.read() as db:
+                waiting = changes.waiting(db, 500)
+            if not waiting:
+                return done
+            key = waiting[0][0]
+            mine = [(change, seq) for owner, change, seq in waiting if owner == key]
+            for _, seq in mine:
+                self._rememberer.embed_lacking(key, after=seq - 1, until=seq)
+            self._replace(key, sorted({seq for _, seq in mine}))
+            self._residents.forget(key)
+            with self._database.write() as db:
+                changes.followed(db, key, mine[-1][0])
+            done += len(mine)
+
+    def _replace(self, key: ScopeKey, seqs: list[int]) -> None:
+        if (watermark := self._index.watermark(key)) == 0:
+            return
+        self._index.remove(key, seqs)
+        with self._database.read() as db:
+            found, rows = embeddings.vectors_of(db, key, self._space_id, [seq for seq in seqs if seq <= watermark])
+        if len(found):
+            self._index.add(key, found.tolist(), embeddings.unpack(rows, self._dimension), watermark=watermark)
 
     def catch_up(self, key: ScopeKey, progress: Progress = no_progress) -> None:
         """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it."""
@@ -126,7 +166,7 @@ class IndexingWorker:
             if self._stopping.is_set():
                 return
             try:
-                self._indexer().drain()
+                self._indexer().work()
                 self.problem = None
             except MemoryEngineError as exc:
                 self.problem = exc.message

@@ -81,6 +81,8 @@ class Message:
     """A message as it is kept."""
 
     message_id: str
+    #: 1, and one more for each edit.
+    version: int
     conversation_id: str
     thread_id: str
     #: Its place in the order of the scope.

@@ -88,6 +88,14 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def remove(self, scope: ScopeKey, seqs: Sequence[int]) -> None:
+        """Forget these messages' vectors; the watermark stays.
+
+        Raises:
+            IndexUnavailable: the index does not answer.
+        """
+        ...
+
     def nearest(self, scope: ScopeKey, vector: Vectors, limit: int) -> list[int]:
         """The seqs of the vectors with the highest cosine to `vector` (shape (dimension,)), best first.
 

@@ -110,7 +110,7 @@ class Rememberer:
             if not batch:
                 return embedded
             vectors = self._embedded(batch)
-            rows = [(message.seq, some) for message, some in zip(batch, vectors, strict=True)]
+            rows = list(zip(batch, vectors, strict=True))
             with self._database.write() as db:
                 embeddings.insert_vectors(db, key, self._space_id, rows)
             after = batch[-1].seq

@@ -10,7 +10,11 @@ from api.deps import NamespaceDep, PageDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
+    EditIn,
+    ErasedOut,
+    EraseIn,
     FateOut,
+    MessageOut,
     RecallIn,
     RecallOut,
     ReindexedOut,
@@ -141,6 +145,30 @@ def reindexing(services: ServicesDep) -> ReindexingOut:
     """How far the reindexing under way is."""
     running = services.engine.reindexing
     return ReindexingOut() if running is None else ReindexingOut(running=True, **asdict(running))
+
+
+@router.patch("/messages/{message_id:path}")
+def edit(message_id: str, body: EditIn, services: ServicesDep, namespace: NamespaceDep) -> MessageOut:
+    """Give a message another content or other metadata; what it said before is kept as a version."""
+    changed = body.model_dump(exclude_unset=True, include={"content", "metadata"})
+    if not changed:
+        raise RequestRefused(400, "Name the content or the metadata that is to change.", code="invalid_value")
+    return message_out(services.engine.edit(message_id, changed, scope=Scope(namespace=namespace, user=body.user)))
+
+
+@router.post("/erase")
+def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> ErasedOut:
+    """Erase messages or a conversation, with everything that rests on them. It cannot be undone."""
+    if body.namespace is not None or (body.user is not None and not body.message_ids and not body.conversation_id):
+        raise RequestRefused(400, "Erasing a user or a namespace is not implemented yet.", code="not_implemented")
+    erased = services.engine.erase(
+        message_ids=body.message_ids,
+        conversation_id=body.conversation_id,
+        scope=Scope(namespace=namespace, user=body.user),
+    )
+    return ErasedOut(
+        messages=len(erased.message_ids), conversations=len(erased.conversation_ids), contexts=erased.copies
+    )
 
 
 def _check_scope(body: RecallIn) -> None:

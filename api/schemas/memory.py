@@ -168,7 +168,33 @@ class MessageOut(BaseModel):
     tool_call_id: str | None
     created_at: Moment
     recorded_at: Moment
+    version: int
     metadata: dict[str, Any]
+
+
+class EditIn(Body):
+    """What a message is to say from now on."""
+
+    content: StrictStr | list[dict[str, Any]] | None = None
+    metadata: dict[str, Any] | None = None
+    user: StrictStr | None = None
+
+
+class EraseIn(Body):
+    """What is to be erased: messages or a conversation."""
+
+    message_ids: Annotated[list[StrictStr], Field(max_length=10_000)] = []
+    conversation_id: StrictStr | None = None
+    user: StrictStr | None = None
+    namespace: StrictStr | None = None
+
+
+class ErasedOut(BaseModel):
+    """What was erased, and how many of each."""
+
+    messages: int
+    conversations: int
+    contexts: int = Field(description="Kept prompts that held some of it; they are emptied and answer 410.")
 
 
 def hit_out(hit: RecallHit) -> HitOut:

@@ -1,11 +1,26 @@
 """SQL of assembled prompts: the bytes that were sent, and the account of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
 
-from assistant.errors import ContextNotFound
+from assistant.errors import ContextErased, ContextNotFound
 from memory_engine import MemoryEngine, Scope
+from memory_engine.models import ScopeKey
 
 metadata = MetaData()
 contexts = Table(
@@ -20,7 +35,19 @@ contexts = Table(
     Column("manifest", JSON, nullable=False),
     #: The serialised messages, byte for byte.
     Column("messages", Text, nullable=False),
+    #: When something in it was erased, and it with that; microseconds.
+    Column("erased_at", BigInteger),
 )
+#: Which messages each prompt holds.
+context_messages = Table(
+    "context_messages",
+    metadata,
+    Column("namespace_id", Integer, primary_key=True, autoincrement=False),
+    Column("message_id", String(256), primary_key=True),
+    Column("context_id", String(256), primary_key=True),
+)
+#: Ids that one statement takes.
+_IN_LIST = 500
 
 
 def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> None:
@@ -28,6 +55,10 @@ def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> Non
     with engine.database.write() as db:
         key = engine.ensure_scope(db, scope)
         db.execute(insert(contexts).values(namespace_id=key.namespace_id, scope_id=key.scope_id, **row))
+        held = {name for item in row["manifest"]["items"] for name in item["message_ids"]}
+        place = {"namespace_id": key.namespace_id, "context_id": row["context_id"]}
+        if held:
+            db.execute(insert(context_messages), [{**place, "message_id": name} for name in held])
 
 
 def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[str, Any]:
@@ -35,6 +66,7 @@ def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[
 
     Raises:
         ContextNotFound: there is none of that id.
+        ContextErased: something in it was erased.
     """
     with engine.database.read() as db:
         namespace_id = engine.find_namespace(db, namespace)
@@ -42,4 +74,19 @@ def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[
         row = db.execute(select(contexts).where(*here)).mappings().first()
     if row is None:
         raise ContextNotFound(f"There is no context {context_id!r}.", param="manifest_id")
+    if row["erased_at"] is not None:
+        raise ContextErased(f"Something in the context {context_id!r} was erased.", param="manifest_id")
     return dict(row)
+
+
+def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], now: int) -> int:
+    """Empty the prompts that hold one of these messages, and return how many there were; `now` in microseconds."""
+    emptied = 0
+    for start in range(0, len(message_ids), _IN_LIST):
+        some = context_messages.c.message_id.in_(message_ids[start : start + _IN_LIST])
+        here = context_messages.c.namespace_id == key.namespace_id
+        holding = select(context_messages.c.context_id).where(here, some)
+        these = (contexts.c.namespace_id == key.namespace_id, contexts.c.context_id.in_(holding))
+        nothing = {"messages": "", "manifest": {"items": []}, "erased_at": now}
+        emptied += db.execute(update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**nothing)).rowcount
+    return emptied

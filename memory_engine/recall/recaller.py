@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from memory_engine.errors import ConversationNotFound, IndexUnavailable
 from memory_engine.lexical.analysis import analyse_query
 from memory_engine.lexical.index import LexicalScores
-from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey
+from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey, to_micros
 from memory_engine.ports import Embedder, VectorIndex
 from memory_engine.recall import explaining, ranking
 from memory_engine.recall.catalogue import CatalogueView, Ints
@@ -17,7 +17,7 @@ from memory_engine.recall.filters import Filters
 from memory_engine.recall.question import Question, QuestionReader
 from memory_engine.recall.ranking import Evidence, Mask, Ranking
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
-from memory_engine.storage import embeddings, messages, threads
+from memory_engine.storage import changes, embeddings, messages, threads
 from memory_engine.storage.database import Database
 
 #: A scope with so many messages asks the vector index for candidates; a smaller one is scored whole.
@@ -82,7 +82,7 @@ class Recaller:
         judged = self._judge(key, query)
         best = judged.passed[: query.k]
         funnel = explaining.funnel(judged.filters, above_floor=len(judged.passed), returned=len(best))
-        hits = self._hits(key, judged, best, explain=query.explain)
+        hits = self._hits(key, judged, best, query)
         return Recollection(hits=hits, funnel=funnel, notice=judged.question.notice)
 
     def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
@@ -198,10 +198,12 @@ class Recaller:
         seeds = np.concatenate([memory.catalogue.positions(np.unique(near)), worded[share[worded] > 0]])
         return np.union1d(with_neighbours(memory.catalogue, seeds), tail)
 
-    def _hits(self, key: ScopeKey, judged: Judged, best: Ints, *, explain: bool) -> tuple[RecallHit, ...]:
-        seqs = judged.memory.catalogue.seq[best].tolist()
+    def _hits(self, key: ScopeKey, judged: Judged, best: Ints, query: RecallQuery) -> tuple[RecallHit, ...]:
+        seqs, explain = judged.memory.catalogue.seq[best].tolist(), query.explain
         with self._database.read() as db:
             kept = messages.by_seqs(db, key, seqs)
+            if query.as_of is not None:
+                kept = changes.as_they_were(db, key, kept, to_micros(query.as_of))
         scores = ranking.score(judged.found.relevance[best])
         return tuple(
             _hit(kept[seq], float(shown), self._why(judged, int(at), kept[seq].text if explain else None))

@@ -53,6 +53,8 @@ class WhitenedTable:
 @dataclass(kw_only=True, slots=True)
 class _Resident:
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: How many edits and erasures the scope had when it was loaded.
+    changes: int = -1
     catalogue: Catalogue = field(default_factory=Catalogue)
     memory: ScopeMemory | None = None
     whitening: Whitening | None = None
@@ -108,7 +110,7 @@ class ResidentScopes:
 
     def _add_vectors(self, key: ScopeKey) -> None:
         with self._database.read() as db:
-            last = scopes.last_seq(db, key)
+            last, _ = scopes.marks(db, key)
             if not self._embeds_at_once and (waiting := outbox.first_waiting(db, key)) is not None:
                 last = waiting - 1  # from there on vectors may still come, and a table grows at its end only
             seqs, rows = embeddings.vectors_after(db, key, self._space_id, self._exact.watermark(key))
@@ -157,8 +159,10 @@ class ResidentScopes:
             return resident
 
     def _caught_up(self, db: Transaction, key: ScopeKey, resident: _Resident) -> ScopeMemory:
+        last, changes = scopes.marks(db, key)
+        if changes != resident.changes:
+            self._start_again(key, resident, changes)
         before = resident.memory
-        last = scopes.last_seq(db, key)
         if before is not None and before.watermark == last:
             return before
         rows = list(terms.read_after(db, key, before.watermark if before else 0))
@@ -168,6 +172,13 @@ class ResidentScopes:
             resident.catalogue.append(rows)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
         return resident.memory
+
+    def _start_again(self, key: ScopeKey, resident: _Resident, changes: int) -> None:
+        """What was edited or erased stands in the middle of what only grows at its end: load the scope anew."""
+        resident.catalogue, resident.memory, resident.whitening = Catalogue(), None, None
+        resident.fitted_on, resident.fitted_at, resident.lengths = -1, -1, np.zeros(0, np.float32)
+        resident.changes = changes
+        self._exact.drop(key)
 
     def _drop_least_recent(self, used: ScopeKey) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
-from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.messages import IN_LIST, by_seqs, versions
 from memory_engine.storage.schema import EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
@@ -93,13 +93,18 @@ def _lacking(key: ScopeKey, space_id: int) -> Select[int]:
     return select(MessageTerms.seq).where(*here, ~has_vector.exists())
 
 
-def insert_vectors(db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[int, tuple[bytes, ...]]]) -> None:
-    """Write the vectors of messages anew, as rows of (seq, one vector a chunk)."""
-    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1, "space_id": space_id}
-    for seq, vectors in rows:
-        db.execute(delete(MessageEmbedding).where(*_current(key, space_id), MessageEmbedding.seq == seq))
-        chunks = [{**place, "seq": seq, "chunk": n, "vector": vector} for n, vector in enumerate(vectors)]
-        db.execute(insert(MessageEmbedding), chunks)
+def insert_vectors(
+    db: Connection, key: ScopeKey, space_id: int, rows: Sequence[tuple[Message, tuple[bytes, ...]]]
+) -> None:
+    """Write the vectors of messages anew, one a chunk; messages that changed or went meanwhile are left out."""
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id}
+    in_force = versions(db, key, [message.seq for message, _ in rows])
+    for message, vectors in rows:
+        if in_force.get(message.seq) != message.version:
+            continue
+        here = {**place, "seq": message.seq, "version": message.version}
+        db.execute(delete(MessageEmbedding).where(*_current(key, space_id), MessageEmbedding.seq == message.seq))
+        db.execute(insert(MessageEmbedding), [{**here, "chunk": n, "vector": v} for n, v in enumerate(vectors)])
 
 
 def other_spaces(db: Connection, space_id: int) -> list[str]:

@@ -47,6 +47,18 @@ def term_columns(derived: Derived) -> dict[str, Any]:
     return {"words": derived.words, "asks": derived.asks, "terms": derived.terms}
 
 
+def derived_rows(
+    key: ScopeKey, seq: int, version: int, derived: Derived
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row of a message's terms, and those of its vectors."""
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "seq": seq, "version": version}
+    vectors = [
+        {**place, "space_id": derived.space_id, "chunk": chunk, "vector": vector}
+        for chunk, vector in enumerate(derived.vectors)
+    ]
+    return {**place, **term_columns(derived)}, vectors
+
+
 def insert_entries(
     db: Connection, thread: Thread, first_seq: int, entries: Sequence[Entry], *, recorded_at: int
 ) -> None:
@@ -57,10 +69,9 @@ def insert_entries(
         messages.append({**key, "seq": seq, **_columns(entry, thread), "recorded_at": recorded_at})
         if entry.derived is None:
             continue
-        place = {**key, "seq": seq, "version": 1}
-        terms.append({**place, **term_columns(entry.derived)})
-        for chunk, vector in enumerate(entry.derived.vectors):
-            vectors.append({**place, "space_id": entry.derived.space_id, "chunk": chunk, "vector": vector})
+        of_terms, of_vectors = derived_rows(thread.key, seq, 1, entry.derived)
+        terms.append(of_terms)
+        vectors += of_vectors
     db.execute(insert(ChatMessage), messages)
     if terms:
         db.execute(insert(MessageTerms), terms)
@@ -102,6 +113,7 @@ def _messages(key: ScopeKey) -> Select[*tuple[Any, ...]]:
 def _message(row: Row[*tuple[Any, ...]]) -> Message:
     return Message(
         message_id=row.message_id,
+        version=row.version,
         conversation_id=row.conversation_id,
         thread_id=row.thread_id,
         seq=row.seq,
@@ -157,6 +169,17 @@ def by_seqs(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, Mes
     return found
 
 
+def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, int]:
+    """The version in force of each of these messages that is there."""
+    found: dict[int, int] = {}
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    for start in range(0, len(seqs), IN_LIST):
+        wanted = ChatMessage.seq.in_(seqs[start : start + IN_LIST])
+        query = select(ChatMessage.seq, ChatMessage.version).where(*here, wanted)
+        found.update((row.seq, row.version) for row in db.execute(query))
+    return found
+
+
 def newest(
     db: Connection, thread: Thread, limit: int, *, until: int | None = None, before_seq: int | None = None
 ) -> list[Message]:
@@ -190,6 +213,12 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
     query = query.order_by(order if page.ascending else order.desc()).limit(page.limit + 1)
     rows = [_message(row) for row in db.execute(query)]
     return rows[: page.limit], len(rows) > page.limit
+
+
+def seqs_of_thread(db: Connection, thread: Thread) -> list[int]:
+    """The places of a conversation's messages, in order."""
+    here = (ChatMessage.namespace_id == thread.key.namespace_id, ChatMessage.thread_id == thread.thread_id)
+    return list(db.execute(select(ChatMessage.seq).where(*here).order_by(ChatMessage.seq)).scalars())
 
 
 def seqs_with_metadata(db: Connection, key: ScopeKey, wanted: dict[str, Any]) -> list[int]:

@@ -57,6 +57,8 @@ class ScopeRow(Base):
     user_name: Mapped[str] = mapped_column(NAME)
     #: The last seq given out: updated in the transaction of the rows, so that seq order is commit order.
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: Counts edits and erasures likewise: whoever keeps something derived compares it with its own.
+    last_change: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
     __table_args__ = (
@@ -126,6 +128,41 @@ _MESSAGE_KEY = (
     ["namespace_id", "scope_id", "seq"],
     ["chat_messages.namespace_id", "chat_messages.scope_id", "chat_messages.seq"],
 )
+
+
+class MessageVersion(Base):
+    """What a message said before it was edited."""
+
+    __tablename__ = "message_versions"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int]
+    #: When the next version took its place.
+    replaced_at: Mapped[int] = mapped_column(BigInteger)
+    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    content: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "seq", "version"),
+        ForeignKeyConstraint(*_MESSAGE_KEY, ondelete="CASCADE"),
+    )
+
+
+class MessageChange(Base):
+    """An edit or an erasure that an index outside SQL has still to follow."""
+
+    __tablename__ = "message_changes"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    change_seq: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "change_seq"),
+        ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+    )
 
 
 class MessageTerms(Base):

@@ -14,7 +14,7 @@ _FIND_SCOPE = (
     .join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
     .where(Namespace.name == bindparam("namespace"), ScopeRow.user_name == bindparam("user"))
 )
-_LAST_SEQ = select(ScopeRow.last_seq).where(
+_MARKS = select(ScopeRow.last_seq, ScopeRow.last_change).where(
     ScopeRow.namespace_id == bindparam("namespace_id"), ScopeRow.scope_id == bindparam("scope_id")
 )
 
@@ -66,10 +66,18 @@ def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
     return last - count + 1
 
 
-def last_seq(db: Connection, key: ScopeKey) -> int:
-    """The last place that was given out in the scope."""
-    found: int = db.execute(_LAST_SEQ, {"namespace_id": key.namespace_id, "scope_id": key.scope_id}).scalar_one()
-    return found
+def take_changes(db: Connection, key: ScopeKey, count: int) -> int:
+    """As `take_seqs`, for edits and erasures; it locks the scope in the same way."""
+    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
+    counter = update(ScopeRow).where(*here).values(last_change=ScopeRow.last_change + count)
+    last: int = db.execute(counter.returning(ScopeRow.last_change)).scalar_one()
+    return last - count + 1
+
+
+def marks(db: Connection, key: ScopeKey) -> tuple[int, int]:
+    """The last place that was given out in the scope, and how many edits and erasures there were."""
+    row = db.execute(_MARKS, {"namespace_id": key.namespace_id, "scope_id": key.scope_id}).one()
+    return row.last_seq, row.last_change
 
 
 def all_scopes(db: Connection) -> list[ScopeKey]:

@@ -54,13 +54,14 @@ def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
     return [message for message in found.values() if message.text.strip()]
 
 
-def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, Derived]]) -> None:
-    """Write the rows of messages at these places anew."""
-    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "version": 1}
-    for seq, derived in rows:
+def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[Message, Derived]]) -> None:
+    """Write the rows of these messages anew."""
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    for message, derived in rows:
         here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
-        db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == seq))
-        db.execute(insert(MessageTerms).values(**place, seq=seq, **term_columns(derived)))
+        db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == message.seq))
+        columns = {**place, "seq": message.seq, "version": message.version, **term_columns(derived)}
+        db.execute(insert(MessageTerms).values(**columns))
 
 
 def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:

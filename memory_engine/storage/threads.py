@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, update
 
 from memory_engine.errors import ConversationNotFound
 from memory_engine.models import Conversation, Page, ScopeKey, from_micros
@@ -67,6 +67,15 @@ def set_agent(db: Connection, thread: Thread, agent: str) -> None:
         AssistantThread.thread_id == thread.thread_id,
     )
     db.execute(update(AssistantThread).where(*here).values(agent=agent))
+
+
+def delete_thread(db: Connection, thread: Thread) -> None:
+    """Remove a conversation whose messages are gone."""
+    here = (
+        AssistantThread.namespace_id == thread.key.namespace_id,
+        AssistantThread.thread_id == thread.thread_id,
+    )
+    db.execute(delete(AssistantThread).where(*here))
 
 
 def get_conversation(db: Connection, key: ScopeKey, conversation_id: str) -> Conversation:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Chroma refuses larger batches.
 _BATCH = 5_000
+#: Chunks of one message that are asked for at once.
+_CHUNKS = 64
 #: How many neighbours its graph search keeps in sight; a search for more widens it.
 _EF_SEARCH = 400
 
@@ -118,6 +120,22 @@ class ChromaIndex:
             before = int((collection.metadata or {}).get("watermark", 0))
             collection.modify(metadata={"watermark": max(watermark, before)})
 
+    def remove(self, scope: ScopeKey, seqs: Sequence[int]) -> None:
+        """Forget these messages' vectors; the watermark stays.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        with _translated(), self._lock:
+            collection = self._find(scope)
+            if collection is None:
+                return
+            for seq in seqs:
+                first = 0
+                while held := collection.get(ids=_chunk_ids(seq, first), include=[])["ids"]:
+                    collection.delete(ids=held)
+                    first += _CHUNKS
+
     def nearest(self, scope: ScopeKey, vector: Vectors, limit: int) -> list[int]:
         """The seqs of the vectors with (very nearly) the highest cosine, best first, each message once.
 
@@ -179,6 +197,10 @@ class ChromaIndex:
             )
             self._collections[scope] = found
         return found
+
+
+def _chunk_ids(seq: int, first: int) -> list[str]:
+    return [f"{seq}.{chunk}" for chunk in range(first, first + _CHUNKS)]
 
 
 def _row_ids(seqs: Sequence[int]) -> list[str]:

@@ -86,6 +86,15 @@ class ExactIndex:
         best = np.argsort(-(table.vectors @ vector), kind="stable")[:limit]
         return list(dict.fromkeys(table.seqs[best].tolist()))
 
+    def remove(self, scope: ScopeKey, seqs: Sequence[int]) -> None:
+        """Forget these messages' vectors; the watermark stays."""
+        with self._lock:
+            before = self._tables.get(scope)
+            if before is not None:
+                kept = ~np.isin(before.seqs, np.asarray(seqs, np.int64))
+                table = VectorTable.empty(self._dimension)
+                self._tables[scope] = table.appended(before.seqs[kept], before.vectors[kept])
+
     def drop(self, scope: ScopeKey) -> None:
         """Forget the scope."""
         with self._lock:

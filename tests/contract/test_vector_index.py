@@ -44,6 +44,17 @@ def test_the_nearest_come_first_and_each_message_once(index: VectorIndex) -> Non
     assert index.watermark(HERE) == 9
 
 
+def test_what_is_removed_is_not_found(index: VectorIndex) -> None:
+    index.remove(HERE, [1])
+    rows = np.stack([unit(1), *(unit(1, 0.01 * n) for n in range(70)), unit(0, 1)])
+    index.add(HERE, [1, *[2] * 70, 3], rows, watermark=3)
+    index.remove(HERE, [2, 9])
+    assert index.nearest(HERE, unit(1), 80) == [1, 3]
+    assert index.watermark(HERE) == 3
+    index.add(HERE, [2], np.stack([unit(1)]), watermark=3)
+    assert sorted(index.nearest(HERE, unit(1), 80)) == [1, 2, 3]
+
+
 def test_adding_again_does_no_harm(index: VectorIndex) -> None:
     rows = np.stack([unit(1), unit(0, 1)])
     for _ in range(2):

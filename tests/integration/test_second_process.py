@@ -9,6 +9,7 @@ import pytest
 
 from memory_engine import MemoryEngine
 from memory_engine.errors import StoreInUse
+from memory_engine.storage.migrations import HEAD
 from tests.running_service import RunningService, clean_environment, command
 
 
@@ -52,8 +53,8 @@ def test_commands_go_through_the_running_service(service: RunningService) -> Non
     prompt = run("context", "new", "When does the harbour open?", "--budget", "900", *folder)
     assert "<recalled_memory>" in prompt.stdout
     assert "of 900 tokens" in prompt.stdout
-    assert run("db", "current", *folder).stdout == "0001\n"
-    assert run("db", "upgrade", *folder).stdout.startswith("schema 0001, nothing to do")
+    assert run("db", "current", *folder).stdout == f"{HEAD}\n"
+    assert run("db", "upgrade", *folder).stdout.startswith(f"schema {HEAD}, nothing to do")
     doctor = run("doctor", "--repair", *folder)
     assert doctor.returncode == 0, doctor.stderr
     assert doctor.stdout.count("ok") >= 5
@@ -119,9 +120,9 @@ def test_a_service_that_is_told_to_stop_closes_its_store(tmp_path: Path, number:
 def test_schema_commands(tmp_path: Path) -> None:
     folder = ["--data-dir", str(tmp_path / "data")]
     assert run("db", "current", *folder).stdout == "empty\n"
-    assert run("db", "upgrade", *folder).stdout == "schema 0001\n"
-    assert run("db", "upgrade", *folder).stdout == "schema 0001, nothing to do\n"
-    assert run("db", "current", *folder).stdout == "0001\n"
+    assert run("db", "upgrade", *folder).stdout == f"schema {HEAD}\n"
+    assert run("db", "upgrade", *folder).stdout == f"schema {HEAD}, nothing to do\n"
+    assert run("db", "current", *folder).stdout == f"{HEAD}\n"
     assert run("db", "history").stdout.startswith("0001  ")
 
 

@@ -19,7 +19,8 @@ texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
 
 def message(number: int, role: str, text: str, **fields: Any) -> Message:
     values: dict[str, Any] = {
-        "message_id": f"msg_{number}", "conversation_id": "c", "thread_id": "thread_1", "seq": number, "role": role,
+        "message_id": f"msg_{number}", "conversation_id": "c", "version": 1, "thread_id": "thread_1",
+        "seq": number, "role": role,
         "text": text, "parts": None, "name": None, "agent": None, "tool_calls": None, "tool_call_id": None,
         "created_at": START + timedelta(minutes=number), "recorded_at": START, "metadata": {}, "recallable": True,
     }  # fmt: skip

@@ -1,0 +1,81 @@
+"""An edit: the next version of a message, with the one before it kept, and all that is derived made anew."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from memory_engine.errors import MessageNotFound, StoreConflict
+from memory_engine.models import Message, NewMessage, Scope, parse_message, to_micros
+from memory_engine.ports import Clock
+from memory_engine.remembering import Rememberer
+from memory_engine.storage import changes, messages, scopes
+from memory_engine.storage.database import Database
+from memory_engine.storage.messages import Entry
+
+#: Writers that may be faster before an edit gives up.
+_ATTEMPTS = 5
+
+
+class Editor:
+    """Edits messages of one store."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def edit(self, scope: Scope, message_id: str, changed: Mapping[str, Any], rememberer: Rememberer) -> Message:
+        """Give a message another content or other metadata, and return it as it is then.
+
+        Raises:
+            MessageNotFound: there is none of that id in this scope.
+            InvalidInput: the content or the metadata cannot be taken; nothing was changed.
+            StoreConflict: others edited it all the while.
+        """
+        for _ in range(_ATTEMPTS):
+            kept = self._kept(scope, message_id)
+            new = _edited(kept, changed)
+            if (new.text, new.parts, dict(new.metadata)) == (kept.text, kept.parts, dict(kept.metadata)):
+                return kept
+            if self._write(scope, kept, new, rememberer):
+                return self._kept(scope, message_id)
+        raise StoreConflict
+
+    def _kept(self, scope: Scope, message_id: str) -> Message:
+        with self._database.read() as db:
+            key = scopes.find_scope(db, scope)
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
+        owner, message = found.get(message_id, (None, None))
+        if message is None or owner != key:
+            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+        return message
+
+    def _write(self, scope: Scope, kept: Message, new: NewMessage, rememberer: Rememberer) -> bool:
+        now = to_micros(self._clock.now())
+        said = Entry(message_id=kept.message_id, message=new, created_at=to_micros(kept.created_at), derived=None)
+        (entry,) = rememberer.derive([said])
+        values = {
+            "content": new.text,
+            "parts": None if new.parts is None else list(new.parts),
+            "metadata": dict(new.metadata),
+        }
+        with self._database.write() as db:
+            key = scopes.find_scope(db, scope)
+            assert key is not None  # the message is in it
+            changes.note(db, key, [kept.seq])  # locks the scope first, as every writer does
+            if not changes.write_version(db, key, kept.seq, version=kept.version, now=now, values=values):
+                return False
+            changes.replace_derived(db, key, kept.seq, kept.version + 1, entry.derived)
+        return True
+
+
+def _edited(kept: Message, changed: Mapping[str, Any]) -> NewMessage:
+    raw = {
+        "role": kept.role,
+        "content": changed.get("content", kept.content),
+        "name": kept.name,
+        "tool_calls": None if kept.tool_calls is None else list(kept.tool_calls),
+        "tool_call_id": kept.tool_call_id,
+        "created_at": kept.created_at,
+        "metadata": changed.get("metadata", kept.metadata),
+    }
+    return replace(parse_message(raw), recallable=kept.recallable)

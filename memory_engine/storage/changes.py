@@ -1,0 +1,94 @@
+"""SQL of edits and erasures: the old versions, and what indexes have still to follow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from memory_engine.models import Message, ScopeKey
+from memory_engine.storage.messages import IN_LIST, Derived, derived_rows
+from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
+from memory_engine.storage.scopes import take_changes
+
+
+def note(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Tell the indexes that the messages at these places changed or went."""
+    first = take_changes(db, key, len(seqs))
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    rows = [{**place, "change_seq": number, "seq": seq} for number, seq in enumerate(seqs, first)]
+    db.execute(insert(MessageChange), rows)
+
+
+def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int, int]]:
+    """Changes that are to be followed, oldest first, as (scope, change_seq, seq)."""
+    query = select(MessageChange).order_by(MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
+    rows = db.execute(query.limit(limit))
+    return [(ScopeKey(row.namespace_id, row.scope_id), row.change_seq, row.seq) for row in rows]
+
+
+def followed(db: Connection, key: ScopeKey, change_seq: int) -> None:
+    """Every change up to this one has been followed."""
+    here = (MessageChange.namespace_id == key.namespace_id, MessageChange.scope_id == key.scope_id)
+    db.execute(delete(MessageChange).where(*here, MessageChange.change_seq <= change_seq))
+
+
+def write_version(db: Connection, key: ScopeKey, seq: int, *, version: int, now: int, values: dict[str, Any]) -> bool:
+    """Put the message's next version in place of `version`, and keep that; False when another edit was faster.
+
+    Args:
+        db: the transaction.
+        key: the scope.
+        seq: the message's place in it.
+        version: the version that the edit was made on.
+        now: microseconds.
+        values: content, parts and metadata of the next one.
+    """
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id, ChatMessage.seq == seq)
+    columns = (ChatMessage.content, ChatMessage.parts, ChatMessage.message_metadata)
+    before = db.execute(select(*columns).where(*here, ChatMessage.version == version)).first()
+    if before is None:
+        return False
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "seq": seq, "version": version}
+    old = {"content": before.content, "parts": before.parts, "metadata": before.metadata}
+    db.execute(insert(MessageVersion).values(**place, **old, replaced_at=now))
+    db.execute(update(ChatMessage).where(*here).values(version=version + 1, **values))
+    return True
+
+
+def replace_derived(db: Connection, key: ScopeKey, seq: int, version: int, derived: Derived | None) -> None:
+    """Put what is derived from the new version in place of what was derived from the old one, in every space."""
+    for table in (MessageTerms, MessageEmbedding):
+        here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id, table.seq == seq)
+        db.execute(delete(table).where(*here))
+    if derived is not None:
+        terms, vectors = derived_rows(key, seq, version, derived)
+        db.execute(insert(MessageTerms), [terms])
+        if vectors:
+            db.execute(insert(MessageEmbedding), vectors)
+
+
+def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], moment: int) -> dict[int, Message]:
+    """These messages, by seq, with what they said at `moment` (microseconds) where they were edited since."""
+    found = dict(kept)
+    seqs = list(kept)
+    for start in range(0, len(seqs), IN_LIST):
+        query = select(MessageVersion).where(
+            MessageVersion.namespace_id == key.namespace_id,
+            MessageVersion.scope_id == key.scope_id,
+            MessageVersion.seq.in_(seqs[start : start + IN_LIST]),
+            MessageVersion.replaced_at > moment,
+        )
+        for row in db.execute(query.order_by(MessageVersion.version.desc())):  # the oldest of them comes last
+            parts = None if row.parts is None else tuple(row.parts)
+            found[row.seq] = replace(
+                found[row.seq], text=row.content, parts=parts, metadata=row.metadata, version=row.version
+            )
+    return found
+
+
+def delete_messages(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Remove messages with everything that hangs on their rows."""
+    for start in range(0, len(seqs), IN_LIST):
+        here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+        db.execute(delete(ChatMessage).where(*here, ChatMessage.seq.in_(seqs[start : start + IN_LIST])))
