@@ -16,6 +16,7 @@ from memory_engine.models import (
     Remembered,
     Scope,
     Stats,
+    Summary,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "Remembered",
     "Scope",
     "Stats",
+    "Summary",
 ]

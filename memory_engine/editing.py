@@ -61,7 +61,7 @@ class Editor:
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
             assert key is not None  # the message is in it
-            changes.note(db, key, [kept.seq])  # locks the scope first, as every writer does
+            changes.note(db, key, [kept.seq], now)  # locks the scope first, as every writer does
             if not changes.write_version(db, key, kept.seq, version=kept.version, now=now, values=values):
                 return False
             changes.replace_derived(db, key, kept.seq, kept.version + 1, entry.derived)

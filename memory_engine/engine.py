@@ -26,6 +26,7 @@ from memory_engine.models import (
     Scope,
     ScopeKey,
     Stats,
+    Summary,
     check_name,
     parse_message,
     to_micros,
@@ -33,8 +34,11 @@ from memory_engine.models import (
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.recall.recaller import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
-from memory_engine.storage import messages, migrations, outbox, scopes
+from memory_engine.storage import messages, migrations, outbox, scopes, summaries
 from memory_engine.storage.database import Transaction
+
+#: Hits whose segments' summaries come beside them.
+_SUPPORTED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +59,7 @@ class MemoryEngine:
         self._parts = parts
         self._reindexer = Reindexer(parts)
         self._editor = Editor(parts.database, parts.clock)
-        self.eraser = Eraser(parts.database)
+        self.eraser = Eraser(parts.database, parts.clock)
         #: What was said, as it was said.
         self.history = History(parts)
         self.database = parts.database
@@ -226,7 +230,26 @@ class MemoryEngine:
         with self.database.read() as db:
             namespace_id = scopes.find_namespace(db, namespace)
             counts = messages.count_rows(db, namespace_id if namespace_id is not None else -1)
-        return Stats(**counts, summaries=0, links=0, patterns=0)
+            counted = 0 if namespace_id is None else summaries.count(db, namespace_id)
+        return Stats(**counts, summaries=counted, links=0, patterns=0)
+
+    def support(self, hits: Sequence[RecallHit], *, scope: Scope = DEFAULT_SCOPE) -> list[Summary]:
+        """The summaries of the segments in which the first hits stand, in the order of the hits."""
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            seqs = [hit.seq for hit in hits[:_SUPPORTED]]
+            found = [] if key is None or not seqs else summaries.of_segments_with(db, key, seqs)
+        return sorted(found, key=lambda summary: next(n for n, hit in enumerate(hits) if summary.covers(hit)))
+
+    def consolidate(self) -> int:
+        """Bring the summaries up with everything that was said, and return how many conversations it took.
+
+        The background does this by itself, for conversations that fell silent or grew much.
+
+        Raises:
+            StoreError: the store does not answer; what is done stays done.
+        """
+        return self._parts.consolidator.finish()
 
     def parts(self) -> dict[str, PartStatus]:
         """How the engine's parts are: database, vectors, embedder, outbox."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memory_engine.errors import ConversationNotFound, MessageNotFound
-from memory_engine.models import Scope, ScopeKey
+from memory_engine.models import Scope, ScopeKey, to_micros
+from memory_engine.ports import Clock
 from memory_engine.storage import changes, messages, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 
@@ -26,8 +27,9 @@ class Erased:
 class Eraser:
     """Erases what one store holds."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         #: Others who keep copies.
         self.also: list[AlsoErase] = []
 
@@ -71,6 +73,6 @@ class Eraser:
     def _erase(self, db: Transaction, key: ScopeKey, seqs: Sequence[int], ids: Sequence[str]) -> int:
         if not seqs:
             return 0
-        changes.note(db, key, seqs)
+        changes.note(db, key, seqs, to_micros(self._clock.now()))
         changes.delete_messages(db, key, seqs)
         return sum(also(db, key, ids) for also in self.also)

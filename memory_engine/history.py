@@ -4,8 +4,8 @@ from datetime import datetime
 
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
-from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, to_micros
-from memory_engine.storage import changes, messages, scopes, threads
+from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, Summary, to_micros
+from memory_engine.storage import changes, messages, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
 DEFAULT_SCOPE = Scope()
@@ -100,6 +100,15 @@ class History:
         with self._parts.database.read() as db:
             thread = self._thread(db, scope, conversation_id)
             return None if thread is None else thread.agent
+
+    def summaries(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> list[Summary]:
+        """A conversation's summaries: its own, then those of its segments in order; none before it was consolidated.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+        """
+        with self._parts.database.read() as db:
+            return summaries.of_conversation(db, self._existing(db, scope, conversation_id))
 
     def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
         key = scopes.find_scope(db, scope)

@@ -13,6 +13,8 @@ from memory_engine.storage.database import Database
 
 _BATCH = 2_000
 _RETRY_SECONDS = 5.0
+#: What waits for silence is looked at so often.
+_ROUND_SECONDS = 30.0
 
 
 class Indexer:
@@ -132,15 +134,15 @@ class Indexer:
         self.catch_up(key, progress)
 
 
-class IndexingWorker:
-    """The thread that drains the outbox whenever it is told that something was committed."""
+class BackgroundWorker:
+    """The thread that works whenever it is told that something was committed, and from time to time."""
 
-    def __init__(self, indexer: Callable[[], Indexer]) -> None:
-        """Take a function that tells the indexer of the moment."""
-        self._indexer = indexer
+    def __init__(self, work: Callable[[], None]) -> None:
+        """Take what is to be done."""
+        self._work = work
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
         #: What went wrong last, or None when the last round went well.
         self.problem: str | None = None
 
@@ -161,12 +163,12 @@ class IndexingWorker:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(timeout=None if self.problem is None else _RETRY_SECONDS)
+            self._wake.wait(timeout=_ROUND_SECONDS if self.problem is None else _RETRY_SECONDS)
             self._wake.clear()
             if self._stopping.is_set():
                 return
             try:
-                self._indexer().work()
+                self._work()
                 self.problem = None
             except MemoryEngineError as exc:
                 self.problem = exc.message

@@ -6,10 +6,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from memory_engine.consolidation.consolidator import Consolidator
 from memory_engine.embedding import DEFAULT_EMBEDDER, EmbedderOptions, open_embedder
 from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
-from memory_engine.indexing import Indexer, IndexingWorker
+from memory_engine.indexing import BackgroundWorker, Indexer
 from memory_engine.lexical.analysis import ANALYSER_VERSION
 from memory_engine.ports import Clock, Embedder
 from memory_engine.recall.recaller import Recaller
@@ -56,7 +57,14 @@ class Parts:
         self.clock = store.options.clock
         self.generation = generation
         self._moving = threading.Lock()
-        self.worker = IndexingWorker(lambda: self.generation.indexer)
+        # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
+        sentences = open_embedder(DEFAULT_EMBEDDER)
+        self.consolidator = Consolidator(store.database, sentences, store.options.clock, key=store.term_key)
+        self.worker = BackgroundWorker(self._work)
+
+    def _work(self) -> None:
+        self.generation.indexer.work()
+        self.consolidator.work()
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.

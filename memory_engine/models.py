@@ -221,6 +221,58 @@ NOTHING = Recollection(hits=(), funnel={"messages": 0, "passed_filters": 0, "abo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Citation:
+    """Where something is said: a span of a message's text."""
+
+    message_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SummarySentence:
+    """A sentence of a summary, and what it rests on."""
+
+    text: str
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What a stretch of a conversation says in few words, each sentence leading back to messages."""
+
+    summary_id: str
+    #: `segment` or `conversation`.
+    level: str
+    conversation_id: str
+    thread_id: str
+    #: Places of the first and the last message that it sums up.
+    first_seq: int
+    last_seq: int
+    #: When these were said.
+    first_at: datetime
+    last_at: datetime
+    #: The rule and its version, or the model.
+    made_by: str
+    sentences: tuple[SummarySentence, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences as one text."""
+        return " ".join(sentence.text for sentence in self.sentences)
+
+    def covers(self, hit: RecallHit) -> bool:
+        """Whether the hit is among what it sums up."""
+        return hit.thread_id == self.thread_id and self.first_seq <= hit.seq <= self.last_seq
+
+    @property
+    def message_ids(self) -> tuple[str, ...]:
+        """The messages that it rests on, each once, in order."""
+        cited = (citation.message_id for sentence in self.sentences for citation in sentence.citations)
+        return tuple(dict.fromkeys(cited))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """How much a namespace holds, by stratum."""
 

@@ -17,7 +17,7 @@ from memory_engine.models import (
     to_micros,
 )
 from memory_engine.ports import Clock, Embedder, Progress, no_progress
-from memory_engine.storage import embeddings, messages, outbox, scopes, threads
+from memory_engine.storage import embeddings, messages, outbox, scopes, summaries, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.messages import Derived, Entry
 from memory_engine.storage.threads import Thread
@@ -138,6 +138,7 @@ class Rememberer:
                 messages.insert_entries(db, thread, first, fresh, recorded_at=now)
                 pending = outbox.Pending(key=key, first_seq=first, last_seq=first + len(fresh) - 1)
                 outbox.insert_pending(db, pending, now)
+                summaries.enqueue(db, key, thread.thread_id, len(fresh), now)
         return Remembered(
             conversation_id=conversation_id,
             thread_id=thread.thread_id,

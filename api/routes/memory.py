@@ -26,6 +26,8 @@ from api.schemas.memory import (
     conversation_out,
     hit_out,
     message_out,
+    summary_out,
+    support_out,
 )
 from assistant import budget_fates, within_budget
 from memory_engine import RecallQuery, Scope
@@ -59,8 +61,14 @@ def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> Re
         hits = within_budget(hits, body.token_budget, services.assistant.counter)
     took = (time.perf_counter() - started) * 1000
     funnel = dict(found.funnel, returned=len(hits)) if body.explain else None
-    shown = [hit_out(hit) for hit in hits]
-    return RecallOut(hits=shown, took_ms=round(took, 3), funnel=funnel, notice=found.notice)
+    support = services.engine.support(hits, scope=Scope(namespace=namespace, user=body.user))
+    return RecallOut(
+        hits=[hit_out(hit) for hit in hits],
+        support=[support_out(summary) for summary in support],
+        took_ms=round(took, 3),
+        funnel=funnel,
+        notice=found.notice,
+    )
 
 
 @router.post("/recall/why-not")
@@ -105,6 +113,18 @@ def conversation_messages(
     scope = Scope(namespace=namespace, user=user)
     rows, has_more = services.engine.history.messages(conversation_id, page, scope=scope)
     return _listed([message_out(row) for row in rows], "message_id", has_more)
+
+
+@router.get("/conversations/{conversation_id:path}/summaries")
+def conversation_summaries(
+    conversation_id: str,
+    services: ServicesDep,
+    namespace: NamespaceDep,
+    user: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    """What was said in few words: the conversation's summary first, then those of its segments in order."""
+    found = services.engine.history.summaries(conversation_id, scope=Scope(namespace=namespace, user=user))
+    return _listed([summary_out(summary) for summary in found], "summary_id", has_more=False)
 
 
 @router.get("/conversations/{conversation_id:path}")

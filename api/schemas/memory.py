@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from memory_engine import Conversation, Message, RecallHit
+from memory_engine import Conversation, Message, RecallHit, Summary
 
 Role = Literal["user", "assistant", "system", "tool"]
 #: ISO 8601, or Unix seconds.
@@ -122,7 +122,7 @@ class RecallOut(BaseModel):
     """Hits, best first."""
 
     hits: list[HitOut]
-    support: list[dict[str, Any]] = []
+    support: list["SupportOut"] = []
     took_ms: float
     funnel: dict[str, int] | None = None
     notice: str | None = Field(None, description="What did not go as it should, such as an embedder that is away.")
@@ -172,6 +172,45 @@ class MessageOut(BaseModel):
     metadata: dict[str, Any]
 
 
+class SupportOut(BaseModel):
+    """A summary of the segment in which a hit stands."""
+
+    summary_id: str
+    text: str
+    message_ids: list[str]
+
+
+class CitationOut(BaseModel):
+    """A span of a message's text."""
+
+    message_id: str
+    start: int
+    end: int
+
+
+class SentenceOut(BaseModel):
+    """A sentence of a summary, and what it rests on."""
+
+    text: str
+    citations: list[CitationOut]
+
+
+class SummaryOut(BaseModel):
+    """A summary of a conversation or of one of its segments."""
+
+    object: Literal["summary"] = "summary"
+    summary_id: str
+    level: str
+    conversation_id: str
+    thread_id: str
+    text: str
+    message_ids: list[str]
+    sentences: list[SentenceOut]
+    first_at: Moment
+    last_at: Moment
+    made_by: str
+
+
 class EditIn(Body):
     """What a message is to say from now on."""
 
@@ -200,6 +239,16 @@ class ErasedOut(BaseModel):
 def hit_out(hit: RecallHit) -> HitOut:
     """A hit as clients see it."""
     return HitOut.model_validate(hit, from_attributes=True)
+
+
+def support_out(summary: Summary) -> SupportOut:
+    """A summary as it stands beside hits."""
+    return SupportOut(summary_id=summary.summary_id, text=summary.text, message_ids=list(summary.message_ids))
+
+
+def summary_out(summary: Summary) -> SummaryOut:
+    """A summary as clients see it."""
+    return SummaryOut.model_validate(summary, from_attributes=True)
 
 
 def conversation_out(conversation: Conversation) -> ConversationOut:
@@ -240,3 +289,6 @@ class ReindexingOut(BaseModel):
     what: str = ""
     done: int = 0
     total: int | None = None
+
+
+RecallOut.model_rebuild()

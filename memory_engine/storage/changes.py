@@ -7,17 +7,22 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
+from memory_engine.storage import summaries
 from memory_engine.storage.messages import IN_LIST, Derived, derived_rows
 from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
 from memory_engine.storage.scopes import take_changes
 
 
-def note(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Tell the indexes that the messages at these places changed or went."""
+def note(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
+    """Tell the indexes that the messages at these places change or go, and retract what rests on them.
+
+    It is called first in a transaction that edits or erases, because it locks the scope; `now` in microseconds.
+    """
     first = take_changes(db, key, len(seqs))
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
     rows = [{**place, "change_seq": number, "seq": seq} for number, seq in enumerate(seqs, first)]
     db.execute(insert(MessageChange), rows)
+    summaries.retract(db, key, seqs, now)
 
 
 def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int, int]]:

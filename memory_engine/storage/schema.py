@@ -228,3 +228,97 @@ class OutboxRow(Base):
         PrimaryKeyConstraint("namespace_id", "scope_id", "first_seq"),
         ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
     )
+
+
+class SummaryRow(Base):
+    """A summary of a stretch of one conversation."""
+
+    __tablename__ = "summaries"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    summary_id: Mapped[str] = mapped_column(NAME)
+    #: segment or conversation.
+    level: Mapped[str] = mapped_column(String(16))
+    thread_id: Mapped[str] = mapped_column(NAME)
+    #: The messages that it sums up, and when these were said.
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[int] = mapped_column(BigInteger)
+    #: The rule and its version, or the model.
+    made_by: Mapped[str] = mapped_column(NAME)
+    made_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "summary_id"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_summaries_thread", "namespace_id", "thread_id", "level", "first_seq"),
+    )
+
+
+class SummarySentence(Base):
+    """A sentence of a summary."""
+
+    __tablename__ = "summary_sentences"
+    namespace_id: Mapped[int]
+    summary_id: Mapped[str] = mapped_column(NAME)
+    position: Mapped[int]
+    #: None for a quotation: its words stand in the message alone.
+    text: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "summary_id", "position"),
+        ForeignKeyConstraint(
+            ["namespace_id", "summary_id"], ["summaries.namespace_id", "summaries.summary_id"], ondelete="CASCADE"
+        ),
+    )
+
+
+class SummaryCitation(Base):
+    """What a sentence of a summary rests on: a span of a message."""
+
+    __tablename__ = "summary_citations"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    summary_id: Mapped[str] = mapped_column(NAME)
+    position: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "summary_id", "position", "seq", "start"),
+        ForeignKeyConstraint(
+            ["namespace_id", "summary_id", "position"],
+            ["summary_sentences.namespace_id", "summary_sentences.summary_id", "summary_sentences.position"],
+            ondelete="CASCADE",
+        ),
+        # No cascade: a message cannot go while a summary rests on it.
+        ForeignKeyConstraint(*_MESSAGE_KEY),
+        Index("ix_summary_citations_message", "namespace_id", "scope_id", "seq"),
+    )
+
+
+class ConsolidationRow(Base):
+    """A conversation in which something was said, or changed, since it was last consolidated."""
+
+    __tablename__ = "consolidation_queue"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    messages: Mapped[int]
+    newest_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_consolidation_queue_age", "newest_at"),
+    )

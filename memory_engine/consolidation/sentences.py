@@ -1,0 +1,49 @@
+"""Cutting a text into sentences, each with its span, so that a summary can point at what it says."""
+
+import re
+from dataclasses import dataclass
+
+#: Characters of a sentence that is still worth quoting; code and pasted walls of text are cut here.
+_LONGEST = 400
+# An ending mark with what closes a quotation, before white space; or a Chinese one; or a line's end.
+_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*|\n+")
+# A point after these ends no sentence: a single capital letter, or a usual abbreviation.
+_ABBREVIATED = re.compile(
+    r"(?:\b[A-ZА-ЯЁ]|\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|fig|mme|mlle|m|bzw|z\.b|d\.h|т\.е|т\.д|г|ул|sr|sra))\.$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentence:
+    """A sentence of a text, by its span."""
+
+    start: int
+    end: int
+
+    def of(self, text: str) -> str:
+        """The words themselves."""
+        return text[self.start : self.end]
+
+
+def sentences_of(text: str) -> list[Sentence]:
+    """The sentences of a text in order, without the white space around them."""
+    found, start = [], 0
+    for mark in _END.finditer(text):
+        if text[mark.start()] == "." and _ABBREVIATED.search(text, max(0, mark.start() - 8), mark.start() + 1):
+            continue
+        found += _trimmed(text, start, mark.end())
+        start = mark.end()
+    return found + _trimmed(text, start, len(text))
+
+
+def _trimmed(text: str, start: int, end: int) -> list[Sentence]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return [
+        Sentence(start=at, end=min(at + _LONGEST, end))
+        for at in range(start, end, _LONGEST)
+        if any(character.isalnum() for character in text[at : min(at + _LONGEST, end)])
+    ]

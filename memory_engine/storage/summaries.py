@@ -1,0 +1,238 @@
+"""SQL of summaries, of what they rest on, and of which conversations are to be consolidated."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+
+from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
+from memory_engine.storage import schema
+from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
+from memory_engine.storage.threads import Thread
+
+#: Messages of a queue row that is to be done at once.
+_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queued:
+    """A conversation to consolidate, as it stood when it was read."""
+
+    key: ScopeKey
+    thread_id: str
+    messages: int
+    newest_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewSummary:
+    """A summary to be written; places are seqs, times microseconds."""
+
+    summary_id: str
+    level: str
+    first_seq: int
+    last_seq: int
+    first_at: int
+    last_at: int
+    made_by: str
+    made_at: int
+    #: For each sentence its text, None for a quotation, and its citations as (seq, start, end).
+    sentences: tuple[tuple[str | None, tuple[tuple[int, int, int], ...]], ...]
+
+
+def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: int) -> None:
+    """Note that so many messages came to a conversation; `now` in microseconds."""
+    here = (ConsolidationRow.namespace_id == key.namespace_id, ConsolidationRow.thread_id == thread_id)
+    counted = {"messages": ConsolidationRow.messages + messages, "newest_at": now}
+    # The scope's row is locked by then, so nobody comes between the two statements.
+    if db.execute(update(ConsolidationRow).where(*here).values(**counted)).rowcount == 0:
+        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
+        db.execute(insert(ConsolidationRow).values(**row, messages=messages, newest_at=now))
+
+
+def due(db: Connection, *, quiet_since: int, messages: int) -> Queued | None:
+    """The conversation that waits longest among those silent since `quiet_since` or with so many messages."""
+    ripe = (ConsolidationRow.newest_at <= quiet_since) | (ConsolidationRow.messages >= messages)
+    row = db.execute(select(ConsolidationRow).where(ripe).order_by(ConsolidationRow.newest_at).limit(1)).first()
+    if row is None:
+        return None
+    return Queued(
+        key=ScopeKey(row.namespace_id, row.scope_id),
+        thread_id=row.thread_id,
+        messages=row.messages,
+        newest_at=row.newest_at,
+    )
+
+
+def oldest_waiting(db: Connection) -> int | None:
+    """When the conversation that waits longest was last spoken in (microseconds), or None when none waits."""
+    return db.execute(select(func.min(ConsolidationRow.newest_at))).scalar()
+
+
+def take_from_queue(db: Connection, queued: Queued) -> bool:
+    """Take the conversation from the queue unless something came to it since it was read."""
+    here = (
+        ConsolidationRow.namespace_id == queued.key.namespace_id,
+        ConsolidationRow.thread_id == queued.thread_id,
+        ConsolidationRow.messages == queued.messages,
+        ConsolidationRow.newest_at == queued.newest_at,
+    )
+    return db.execute(delete(ConsolidationRow).where(*here)).rowcount == 1
+
+
+def open_segment(db: Connection, queued: Queued) -> int:
+    """The place at which the conversation's last segment begins; 0 when it has none yet."""
+    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), SummaryRow.level == "segment")
+    return db.execute(query).scalar() or 0
+
+
+def seqs_to_sum_up(db: Connection, queued: Queued, first: int) -> list[int]:
+    """The places of what people and assistants said in the conversation from `first` on, in order."""
+    query = select(ChatMessage.seq).where(
+        ChatMessage.namespace_id == queued.key.namespace_id,
+        ChatMessage.thread_id == queued.thread_id,
+        ChatMessage.seq >= first,
+        ChatMessage.recallable,
+        ChatMessage.role.in_(("user", "assistant")),
+        ChatMessage.content != "",
+    )
+    return list(db.execute(query.order_by(ChatMessage.seq)).scalars())
+
+
+def replace_from(db: Connection, queued: Queued, first: int, made: Sequence[NewSummary]) -> None:
+    """Put these summaries in place of the conversation's own and of those of its segments from `first` on."""
+    stale = (SummaryRow.level == "conversation") | (SummaryRow.first_seq >= first)
+    db.execute(delete(SummaryRow).where(*_of_thread(queued), stale))
+    place = {"namespace_id": queued.key.namespace_id}
+    for new in made:
+        here = {**place, "summary_id": new.summary_id}
+        columns = ("level", "first_seq", "last_seq", "first_at", "last_at", "made_by", "made_at")
+        row = {name: getattr(new, name) for name in columns}
+        db.execute(insert(SummaryRow).values(**here, scope_id=queued.key.scope_id, thread_id=queued.thread_id, **row))
+        _insert_sentences(db, queued.key, here, new)
+
+
+def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], new: NewSummary) -> None:
+    sentences = [{**here, "position": n, "text": text} for n, (text, _) in enumerate(new.sentences)]
+    citations = [
+        {**here, "scope_id": key.scope_id, "position": n, "seq": seq, "start": start, "end": end}
+        for n, (_, cited) in enumerate(new.sentences)
+        for seq, start, end in cited
+    ]
+    if sentences:
+        db.execute(insert(schema.SummarySentence), sentences)
+        db.execute(insert(SummaryCitation), citations)
+
+
+def segment_citations(db: Connection, queued: Queued, before: int) -> list[tuple[int, int, int]]:
+    """What the summaries of the segments that begin before `before` quote, as (seq, start, end), in order."""
+    query = (
+        select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end)
+        .join(
+            SummaryRow,
+            (SummaryRow.namespace_id == SummaryCitation.namespace_id)
+            & (SummaryRow.summary_id == SummaryCitation.summary_id),
+        )
+        .where(*_of_thread(queued), SummaryRow.level == "segment", SummaryRow.first_seq < before)
+    )
+    return sorted((row.seq, row.start, row.end) for row in db.execute(query))
+
+
+def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
+    """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
+    first: dict[str, int] = {}
+    for start in range(0, len(seqs), IN_LIST):
+        query = select(ChatMessage.thread_id, func.min(ChatMessage.seq).label("seq")).where(
+            ChatMessage.namespace_id == key.namespace_id,
+            ChatMessage.scope_id == key.scope_id,
+            ChatMessage.seq.in_(seqs[start : start + IN_LIST]),
+        )
+        for row in db.execute(query.group_by(ChatMessage.thread_id)):
+            first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
+    for thread_id, seq in first.items():
+        here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
+        rests = (SummaryRow.level == "conversation") | (SummaryRow.last_seq >= seq)
+        db.execute(delete(SummaryRow).where(*here, rests))
+        enqueue(db, key, thread_id, _AT_ONCE, now)
+
+
+def of_conversation(db: Connection, thread: Thread) -> list[Summary]:
+    """The summaries of a conversation: its own first, then those of its segments in order."""
+    query = _summaries().where(
+        SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id
+    )
+    rows = db.execute(query.order_by(SummaryRow.level, SummaryRow.first_seq)).all()
+    return _read(db, thread.key, rows)
+
+
+def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Summary]:
+    """The summaries of the segments in which these messages stand."""
+    holds = (
+        (ChatMessage.namespace_id == SummaryRow.namespace_id)
+        & (ChatMessage.thread_id == SummaryRow.thread_id)
+        & ChatMessage.seq.between(SummaryRow.first_seq, SummaryRow.last_seq)
+    )
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    query = _summaries().join(ChatMessage, holds).where(*here, ChatMessage.seq.in_(seqs[:IN_LIST]))
+    rows = db.execute(query.where(SummaryRow.level == "segment").distinct()).all()
+    return _read(db, key, rows)
+
+
+def count(db: Connection, namespace_id: int) -> int:
+    """How many summaries the namespace has."""
+    return db.execute(select(func.count()).where(SummaryRow.namespace_id == namespace_id)).scalar_one()
+
+
+def _of_thread(queued: Queued) -> tuple[ColumnElement[bool], ...]:
+    return (SummaryRow.namespace_id == queued.key.namespace_id, SummaryRow.thread_id == queued.thread_id)
+
+
+def _summaries() -> Select[*tuple[Any, ...]]:
+    return select(*SummaryRow.__table__.columns, AssistantThread.conversation_id).join(
+        AssistantThread,
+        (AssistantThread.namespace_id == SummaryRow.namespace_id) & (AssistantThread.thread_id == SummaryRow.thread_id),
+    )
+
+
+def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:
+    ids = [row.summary_id for row in rows]
+    texts: dict[tuple[str, int], str | None] = {}
+    citations: dict[tuple[str, int], list[tuple[int, int, int]]] = defaultdict(list)
+    for start in range(0, len(ids), IN_LIST):
+        some = ids[start : start + IN_LIST]
+        of_sentences = select(schema.SummarySentence).where(
+            schema.SummarySentence.namespace_id == key.namespace_id, schema.SummarySentence.summary_id.in_(some)
+        )
+        for row in db.execute(of_sentences.order_by(schema.SummarySentence.position)):
+            texts[row.summary_id, row.position] = row.text
+        of_citations = select(SummaryCitation).where(
+            SummaryCitation.namespace_id == key.namespace_id, SummaryCitation.summary_id.in_(some)
+        )
+        for cited in db.execute(of_citations.order_by(SummaryCitation.seq, SummaryCitation.start)):
+            citations[cited.summary_id, cited.position].append((cited.seq, cited.start, cited.end))
+    said = by_seqs(db, key, sorted({seq for places in citations.values() for seq, _, _ in places}))
+    sentences: dict[str, list[SummarySentence]] = defaultdict(list)
+    for (summary_id, position), text in texts.items():
+        spans = [(said[seq], start, end) for seq, start, end in citations[summary_id, position]]
+        quoted = " ".join(message.text[start:end] for message, start, end in spans)
+        rests_on = tuple(Citation(message_id=m.message_id, start=start, end=end) for m, start, end in spans)
+        sentences[summary_id].append(SummarySentence(text=quoted if text is None else text, citations=rests_on))
+    return [
+        Summary(
+            summary_id=row.summary_id,
+            level=row.level,
+            conversation_id=row.conversation_id,
+            thread_id=row.thread_id,
+            first_seq=row.first_seq,
+            last_seq=row.last_seq,
+            first_at=from_micros(row.first_at),
+            last_at=from_micros(row.last_at),
+            made_by=row.made_by,
+            sentences=tuple(sentences[row.summary_id]),
+        )
+        for row in rows
+        if row.summary_id in sentences  # a segment in which nothing can be quoted has no words
+    ]
