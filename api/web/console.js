@@ -2,7 +2,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const PARTS = ["lexical", "vector", "neighbours", "session", "speaker"];
+const PARTS = ["lexical", "vector", "neighbours", "completed", "session", "speaker"];
 
 function make(tag, options = {}, ...children) {
   const node = document.createElement(tag);

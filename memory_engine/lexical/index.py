@@ -85,6 +85,8 @@ class LexicalScores:
     similar: Floats
     #: For each word of the query, the positions of the messages that have it.
     matches: tuple[NDArray[np.int32], ...]
+    #: For each word of the query, how rare it is.
+    rarities: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,22 +123,24 @@ class LexicalIndex:
         """Score every message for the words of a query."""
         total = len(self.lengths)
         scores, similar = np.zeros(total), np.zeros(total)
-        matches, best = [], 0.0
+        matches, rarities = [], []
         average = max(1.0, float(self.lengths.mean()) if total else 1.0)
         norm = K1 * (1 - B + B * np.minimum(self.lengths / average, LONGEST_RATIO))
         for term in query:
             documents, counts = self._postings(term.stems)
             matches.append(documents)
             idf = self._rarity(len(documents))
-            best += idf
+            rarities.append(idf)
             own = idf * counts / (counts + norm[documents])
             scores[documents] += own
             if len(term.similar):
                 lent = self._lent(term, idf, norm)
                 lent[documents] = np.maximum(lent[documents] - own, 0.0)
                 similar += lent
-        most = best or 1.0
-        return LexicalScores(share=scores / most, similar=similar / most, matches=tuple(matches))
+        most = sum(rarities) or 1.0
+        return LexicalScores(
+            share=scores / most, similar=similar / most, matches=tuple(matches), rarities=tuple(rarities)
+        )
 
     def _rarity(self, documents: int) -> float:
         others = len(self.lengths) + PRIOR_MESSAGES - documents

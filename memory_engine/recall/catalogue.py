@@ -16,7 +16,9 @@ Ints = NDArray[np.int64]
 #: Idle microseconds that end a session: six hours.
 SESSION_GAP = 6 * 3600 * 1_000_000
 
-_COLUMNS = ("seq", "conversation", "role", "name", "agent", "created_at", "words", "asks", "previous", "session")
+_COLUMNS = (
+    "seq", "conversation", "role", "name", "agent", "created_at", "words", "asks", "previous", "next", "session",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -50,6 +52,8 @@ class CatalogueView:
     asks: Ints
     #: Position of the message before it in its session, or -1.
     previous: Ints
+    #: Position of the message after it in its session, or -1; one that came after this view counts as none.
+    next: Ints
     session: Ints
     #: For each column of texts, the numbers that stand for them; shared, and only ever added to.
     labels: dict[str, dict[str | None, int]]
@@ -67,6 +71,15 @@ class CatalogueView:
     def name_words(self) -> frozenset[str]:
         """The words of all the names in it."""
         return frozenset(word for name in self.labels["name"] if name is not None for word in name.split())
+
+    def following(self, positions: Ints) -> Ints:
+        """Positions of the messages after these in their sessions, -1 where there is none."""
+        after = self.next[positions]
+        return np.where(after < len(self), after, -1)
+
+    def preceding(self, positions: Ints) -> Ints:
+        """Positions of the messages before these in their sessions, -1 where there is none."""
+        return self.previous[positions]
 
     def positions(self, seqs: Ints) -> Ints:
         """Where messages with these seqs stand; those that are not in the catalogue are left out."""
@@ -108,10 +121,13 @@ class Catalogue:
                 "created_at": row.created_at,
                 "words": row.words,
                 "asks": row.asks,
+                "next": -1,
             }
             values |= self._session(values["conversation"], row.created_at)
             for column, value in values.items():
                 self._buffers[column][at] = value
+            if values["previous"] >= 0:
+                self._buffers["next"][values["previous"]] = at
             self._newest[values["conversation"]] = at
             self._rows = at + 1
 

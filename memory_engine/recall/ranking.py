@@ -6,7 +6,7 @@ then what neighbours lend, what the session's best adds, and bonuses for who sai
 and LongMemEval together (docs/recall.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,10 @@ _RECEIVER_WORDS = 110.0
 #: Neighbours lend in full where the words' share is at least this, less where messages are longer and it is less.
 _CHATTY = 0.714
 _SESSION_SHARE = 0.2
+#: What a message gets whose neighbours have all the words of the question that it lacks, and how far these may be.
+_COMPLETED, _REACH = 0.12, 3
+#: What a message of no words loses, and at how many words it loses 1/e of that: "Wow, thanks!" is rarely an answer.
+_SHORT, _SHORT_WORDS = 0.08, 20.0
 _SPEAKER_BONUS = 0.16
 #: For what the person said who asks about themself, where an assistant speaks too.
 _ASKER_BONUS = 0.06
@@ -62,6 +66,8 @@ class Evidence:
     cosine: Floats
     #: Which messages may be recalled at all.
     allowed: Mask
+    #: For each word of the question but for names, the positions of the messages that have it, and how rare it is.
+    words: Sequence[tuple[NDArray[np.int32], float]]
     #: Which messages a person named in the question said.
     spoken: Mask
     #: Which messages the one who asks said, where they ask about themself.
@@ -73,7 +79,7 @@ class Ranking:
     """The relevance of every message, and the parts that it adds up from."""
 
     relevance: Floats
-    #: The relevance without the bonuses for who said it: what is held against the floor.
+    #: The relevance without what the message's length and speaker change: what is held against the floor.
     substance: Floats
     parts: Mapping[str, Floats]
 
@@ -100,10 +106,12 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     parts["asking"] = np.where(catalogue.asks, -_ASKING * told, 0.0)
     told = told + parts["asking"]
     parts["session"] = _SESSION_SHARE * session_best(catalogue.session, told)
+    parts["completed"] = np.where(allowed, _COMPLETED * completed(catalogue, evidence), 0.0)
+    parts["short"] = -_SHORT * np.exp(-catalogue.words / _SHORT_WORDS)
     parts["speaker"] = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
     parts["asker"] = np.where(evidence.asker, _ASKER_BONUS, 0.0)
-    substance = told + parts["session"]
-    relevance = substance + parts["speaker"] + parts["asker"]
+    substance = told + parts["session"] + parts["completed"]
+    relevance = substance + parts["short"] + parts["speaker"] + parts["asker"]
     return Ranking(
         relevance=np.where(allowed, relevance, -np.inf),
         substance=np.where(allowed, substance, -np.inf),
@@ -139,6 +147,28 @@ def borrowed(catalogue: CatalogueView, relevance: Floats) -> Floats:
         total[there] += share * lend[here] * take[there]
         before = np.where(before >= 0, catalogue.previous[before], -1)
     return total
+
+
+def completed(catalogue: CatalogueView, evidence: Evidence) -> Floats:
+    """The share of the question's words, by rarity, that stand near each message in its session and not in it.
+
+    Gated by the lengths of both as what neighbours lend: an answer in a chat leaves out what was just said.
+    """
+    total, most = np.zeros(len(catalogue)), 0.0
+    lend = 1 / (1 + (catalogue.words / _LENDER_WORDS) ** 2)
+    for having, rarity in evidence.words:
+        most += rarity
+        near = np.zeros(len(catalogue))
+        seen = having[evidence.allowed[having]]
+        for step in (catalogue.preceding, catalogue.following):
+            at, lent = seen.astype(np.int64), lend[seen]
+            for _ in range(_REACH):
+                at = step(at)
+                lent, at = lent[at >= 0], at[at >= 0]
+                near[at] = np.maximum(near[at], lent)
+        near[having] = 0.0
+        total += rarity * near
+    return total / (most or 1.0) / (1 + (catalogue.words / _RECEIVER_WORDS) ** 2)
 
 
 def session_best(session: NDArray[np.int64], relevance: Floats) -> Floats:

@@ -122,6 +122,11 @@ class Recaller:
             similar=lexical.similar,
             cosine=self._cosines(memory, question, looked_at),
             allowed=filters.allowed,
+            words=[
+                (having, rarity)
+                for term, having, rarity in zip(question.terms, lexical.matches, lexical.rarities, strict=True)
+                if term.word not in catalogue.name_words
+            ],
             spoken=_spoken(catalogue, question),
             asker=_said_by_asker(catalogue, question),
         )
@@ -222,14 +227,11 @@ class Recaller:
 
 def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:
     """These positions and those at distance 1 and 2 in their sessions."""
-    following = np.full(len(catalogue), -1, np.int64)
-    has_previous = np.flatnonzero(catalogue.previous >= 0)
-    following[catalogue.previous[has_previous]] = has_previous
     around = [positions]
-    for step in (catalogue.previous, following):
+    for step in (catalogue.preceding, catalogue.following):
         reached = positions
         for _ in range(2):
-            reached = step[reached]
+            reached = step(reached)
             reached = reached[reached >= 0]
             around.append(reached)
     return np.unique(np.concatenate(around))

@@ -89,10 +89,13 @@ def test_what_rests_on_a_changed_message_goes_and_is_remade(engine_on_both: Memo
     engine.consolidate()
     assert "MySQL" in engine.history.summaries("c")[0].text
     if how == "edit":
-        engine.edit(ids[2], {"content": "We stay with Oracle 19 for the booking service, and cancel the launch in October."})
+        engine.edit(
+            ids[2], {"content": "We stay with Oracle 19 for the booking service, and cancel the launch in October."}
+        )
     else:
         engine.erase(message_ids=[ids[2]])
-    assert not any("MySQL" in summary.text for summary in engine.history.summaries("c") if summary.first_at.day == 1)
+    first_day = [summary for summary in engine.history.summaries("c") if summary.first_at.day == 1]
+    assert not any("MySQL" in summary.text for summary in first_day)
     engine.consolidate()
     found = engine.history.summaries("c")
     assert [summary.level for summary in found] == ["conversation", "segment", "segment"]

@@ -34,13 +34,15 @@ def catalogue(*rows: tuple[str, int, int]) -> CatalogueView:
     return made.view()
 
 
-def evidence(lexical: list[float], allowed: list[bool] | None = None) -> Evidence:
+def evidence(
+    lexical: list[float], allowed: list[bool] | None = None, words: list[tuple[list[int], float]] | None = None
+) -> Evidence:
     size = len(lexical)
     mask = np.ones(size, bool) if allowed is None else np.array(allowed)
     nobody = np.zeros(size, bool)
     return Evidence(
         lexical=np.array(lexical), similar=np.zeros(size), cosine=np.zeros(size), allowed=mask, spoken=nobody,
-        asker=nobody,
+        asker=nobody, words=[(np.array(having, np.int32), rarity) for having, rarity in words or ()],
     )  # fmt: skip
 
 
@@ -64,6 +66,31 @@ def test_a_view_is_not_changed_by_what_comes_later() -> None:
     assert len(made.view()) == 299
 
 
+def test_what_lacks_a_word_that_stands_beside_it_is_completed() -> None:
+    view = catalogue(("a", 0, 5), ("a", 1, 5), ("a", 2, 5), ("a", 3, 5), ("a", 4, 5), ("b", 5, 5))
+    sought = [([0, 2], 2.0), ([1, 5], 1.0)]
+    found = ranking.completed(view, evidence([0.0] * 6, words=sought))
+    assert found[3] > found[1] > found[0] > 0, "lacking both, the rarer one, the other one"
+    assert found[0] == found[2]
+    assert found[5] == 0, "another conversation completes nothing"
+    hidden = ranking.completed(view, evidence([0.0] * 6, allowed=[False, True, False, True, True, True], words=sought))
+    assert hidden[1] == 0, "what may not be recalled completes nothing"
+    assert ranking.completed(view, evidence([0.0] * 6)).tolist() == [0.0] * 6
+
+
+def test_a_message_that_comes_later_is_no_neighbour_of_an_earlier_view() -> None:
+    made = Catalogue()
+    row = SimpleNamespace(
+        seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
+    )
+    made.append([row])
+    before = made.view()
+    made.append([SimpleNamespace(**{**vars(row), "seq": 2})])
+    assert before.following(np.array([0])).tolist() == [-1]
+    assert made.view().following(np.array([0, 1])).tolist() == [1, -1]
+    assert made.view().preceding(np.array([0, 1])).tolist() == [-1, 0]
+
+
 def test_short_neighbours_lend_and_long_ones_do_not() -> None:
     view = catalogue(("a", 0, 5), ("a", 1, 5), ("a", 2, 5), ("a", 3, 5), ("b", 4, 5))
     lent = ranking.borrowed(view, np.array([1.0, 0, 0, 0, 0]))
@@ -77,7 +104,7 @@ def test_what_is_not_allowed_neither_ranks_nor_lends() -> None:
     view = catalogue(("a", 0, 5), ("a", 1, 5))
     ranked = ranking.rank(view, evidence([0.9, 0.0], [False, True]))
     assert ranked.ordered(ranked.passing(-1.0, -1.0)).tolist() == [1]
-    assert ranked.relevance[1] == 0
+    assert ranked.substance[1] == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
