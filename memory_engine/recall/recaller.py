@@ -100,7 +100,7 @@ class Recaller:
         at = judged.memory.catalogue.positions(np.array([seq], np.int64))
         if not len(at):
             return explaining.not_indexed()
-        why = self._why(judged, int(at[0]), None)
+        why = self._why(judged, int(at[0]), _words_at(judged, at)[0], None)
         looked_at = judged.looked_at is None or bool(np.isin(at, judged.looked_at)[0])
         standing = explaining.Standing(
             at=int(at[0]), found=judged.found, filters=judged.filters, passed=judged.passed, floor=judged.floor,
@@ -211,14 +211,12 @@ class Recaller:
                 kept = changes.as_they_were(db, key, kept, to_micros(query.as_of))
         scores = ranking.score(judged.found.relevance[best])
         return tuple(
-            _hit(kept[seq], float(shown), self._why(judged, int(at), kept[seq].text if explain else None))
-            for seq, at, shown in zip(seqs, best, scores, strict=True)
+            _hit(kept[seq], float(shown), self._why(judged, int(at), words, kept[seq].text if explain else None))
+            for seq, at, shown, words in zip(seqs, best, scores, _words_at(judged, best), strict=True)
             if seq in kept
         )
 
-    def _why(self, judged: Judged, at: int, text: str | None) -> dict[str, Any]:
-        matched = zip(judged.question.terms, judged.lexical.matches, strict=True)
-        words = [term.word for term, positions in matched if _has(positions, at)]
+    def _why(self, judged: Judged, at: int, words: list[str], text: str | None) -> dict[str, Any]:
         why = explaining.parts_of(judged.found, at) | {"words": words}
         if text is not None and judged.lexical.similar[at] > 0:
             why["similar_words"] = self._reader.similar_in(judged.question, text)
@@ -237,9 +235,15 @@ def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:
     return np.unique(np.concatenate(around))
 
 
-def _has(rising: NDArray[np.int32], value: int) -> bool:
-    at = int(np.searchsorted(rising, value))
-    return at < len(rising) and int(rising[at]) == value
+def _words_at(judged: Judged, positions: Ints) -> list[list[str]]:
+    """For each of these messages, the words of the question that it has."""
+    words: list[list[str]] = [[] for _ in positions]
+    for term, having in zip(judged.question.terms, judged.lexical.matches, strict=True):
+        if len(having):
+            at = np.minimum(np.searchsorted(having, positions), len(having) - 1)
+            for number in np.flatnonzero(having[at] == positions).tolist():
+                words[number].append(term.word)
+    return words
 
 
 def _best_by_message(
