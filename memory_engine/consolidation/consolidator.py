@@ -22,10 +22,10 @@ MADE_BY = "extractive/1"
 #: A conversation is consolidated when it was quiet for so long, or got so many messages.
 QUIET_SECONDS = 60.0
 _MANY_MESSAGES = 20
-#: The share of the sentences that a segment's summary keeps, and between how many.
-_KEPT_SHARE, _FEWEST, _MOST = 0.2, 2, 6
-#: Sentences of a conversation's summary.
-_CONVERSATION = 10
+#: The share of its words that a segment's summary keeps, and between how many words.
+_KEPT_SHARE, _FEWEST, _MOST = 0.2, 30, 120
+#: Words of a conversation's summary.
+_CONVERSATION = 150
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +118,9 @@ class Consolidator:
         return list(itertools.pairwise([0, *shifts, len(said)]))
 
     def _chosen(self, quotable: list[_Quotable], *, share: float, most: int) -> list[_Quotable]:
-        count = min(most, max(_FEWEST, round(share * len(quotable))))
-        candidates = [_candidate(quote.text) for quote in quotable]
-        at = extracting.chosen(candidates, self._vectors(quotable), count)
+        candidates = [_candidate(quote) for quote in quotable]
+        words = min(most, max(_FEWEST, share * sum(candidate.words for candidate in candidates)))
+        at = extracting.chosen(candidates, self._vectors(quotable), words)
         return [quotable[position] for position in at]
 
     def _vectors(self, quotable: list[_Quotable]) -> Vectors:
@@ -150,6 +150,6 @@ def _sentences(said: Sequence[Message]) -> list[_Quotable]:
     ]
 
 
-def _candidate(text: str) -> Candidate:
-    found = analyse(text)
-    return Candidate(terms=frozenset(found.terms), words=found.words, asks=found.asks)
+def _candidate(quote: _Quotable) -> Candidate:
+    found = analyse(quote.text)
+    return Candidate(terms=frozenset(found.terms), words=found.words, asks=found.asks, message=quote.message.seq)

@@ -20,10 +20,13 @@ from memory_engine.ports import Vectors
 _MOST = 120
 #: Sentences that each is joined with in the graph.
 _JOINED = 8
-#: How much a sentence loses that asks, and what repeats a chosen one.
-_ASKS, _REPEATS = 0.4, 0.6
-#: Words under which a sentence says little, and over which it says no more by being longer.
-_SHORT, _LONG = 5.0, 25.0
+#: What is left of a sentence's worth when it asks, and when another of its message is chosen already; and how much a
+#: sentence loses that is like a chosen one.
+_ASKS, _SAME_MESSAGE, _REPEATS = 0.4, 0.2, 0.6
+#: How much being like others counts against having rare words.
+_CENTRALITY = 0.5
+#: Words under which a sentence says little.
+_SHORT = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,48 +37,49 @@ class Candidate:
     terms: frozenset[str]
     words: int
     asks: bool
+    #: Tells which sentences are of one message.
+    message: int
 
 
-def chosen(candidates: Sequence[Candidate], vectors: Vectors, count: int) -> list[int]:
-    """The positions of the `count` sentences that say most together, in their order.
+def chosen(candidates: Sequence[Candidate], vectors: Vectors, words: float) -> list[int]:
+    """The positions of the sentences that say most in so many words, in their order.
 
     Args:
         candidates: in the order of the conversation.
         vectors: shape (candidates, dimension), rows of length 1 or 0.
-        count: how many at most.
+        words: sentences are added until they have so many; the last may go over it.
     """
-    if not candidates:
-        return []
-    weight = _weights(candidates)
+    weight = np.array(_weights(candidates))
     ranked = np.argsort(-weight, kind="stable")[:_MOST]
     ranked = np.sort(ranked[weight[ranked] > 0])
     if not len(ranked):
         return []
     likeness = np.maximum(vectors[ranked] @ vectors[ranked].T, 0.0).astype(np.float64)
     np.fill_diagonal(likeness, 0.0)
-    score = _central(likeness) * weight[ranked]
+    length = np.array([max(candidates[at].words, 1) for at in ranked])
+    worth = _central(likeness) ** _CENTRALITY * weight[ranked] / length**0.5
+    message = np.array([candidates[at].message for at in ranked])
     picked: list[int] = []
-    while len(picked) < min(count, len(ranked)):
-        repeated = likeness[:, picked].max(axis=1) if picked else np.zeros(len(ranked))
-        worth = score * (1 - _REPEATS * repeated)
-        worth[picked] = -1.0
-        picked.append(int(worth.argmax()))
+    while len(picked) < len(ranked) and length[picked].sum() < words:
+        left = worth * np.where(np.isin(message, message[picked]), _SAME_MESSAGE, 1.0)
+        if picked:
+            left = left * (1 - _REPEATS * likeness[:, picked].max(axis=1))
+        left[picked] = -1.0
+        picked.append(int(left.argmax()))
     return sorted(ranked[picked].tolist())
 
 
-def _weights(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """How much each sentence says by itself: its rare words, up to a length; nothing without any."""
+def _weights(candidates: Sequence[Candidate]) -> list[float]:
+    """How much each sentence says by itself for each of its words: how rare these are here."""
     having = Counter(term for candidate in candidates for term in candidate.terms)
     total = len(candidates)
-    weights = [
+    return [
         sum(log(1 + total / having[term]) for term in sorted(candidate.terms))
         / (candidate.words + _SHORT)
         * min(candidate.words / _SHORT, 1.0)
-        * min(candidate.words, _LONG) ** 0.5
         * (_ASKS if candidate.asks else 1.0)
         for candidate in candidates
     ]
-    return np.array(weights)
 
 
 def _central(likeness: NDArray[np.float64]) -> NDArray[np.float64]:
