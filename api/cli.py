@@ -12,6 +12,8 @@ app = typer.Typer(
 )  # fmt: skip
 db_app = typer.Typer(help="Schema migrations.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
+links_app = typer.Typer(help="What joins conversations.", no_args_is_help=True)
+app.add_typer(links_app, name="links")
 
 DataDir = Annotated[
     Path | None,
@@ -151,6 +153,27 @@ def reindex(
 
     with open_client(data_dir, any_embedder=True) as client:
         console.print_reindexed(console.reindex(client, {"embedder": embedder, "rollback": rollback}))
+
+
+@links_app.command("show")
+def links_show(
+    conversation_id: Annotated[str, typer.Argument(metavar="ID", help="The conversation.")],
+    to: Annotated[str | None, typer.Option(help="Show how it is connected with this conversation.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what joins a conversation to others, with the messages that show it."""
+    from urllib.parse import quote, urlencode
+
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir) as client:
+        if to is None:
+            path = f"/v1/memory/conversations/{quote(conversation_id, safe='')}/links"
+            console.print_links(client.call("GET", path)["data"])
+        else:
+            asked = urlencode({"source": conversation_id, "target": to})
+            console.print_path(client.call("GET", f"/v1/memory/path?{asked}"))
 
 
 @db_app.command("upgrade")

@@ -84,6 +84,33 @@ def print_hits(found: dict[str, Any], *, explain: bool) -> None:
         _out.print(f"[dim]{escape(json.dumps(found['funnel']))}[/dim]", highlight=False)
 
 
+def print_links(links: list[dict[str, Any]]) -> None:
+    """Links, strongest first, each with two messages that show it."""
+    if not links:
+        _out.print("No links yet: they are found in the background, once a conversation is quiet.")
+    for link in links:
+        words = f"  ({', '.join(link['evidence']['words'])})" if link["evidence"]["words"] else ""
+        arrow = "→" if link["kind"] == "reference" else "–"
+        head = f"{link['weight']:.2f}  {link['source']} {arrow} {link['target']}  {link['kind']}{words}"
+        _out.print(f"[bold]{escape(head)}[/bold]  [dim]{link['id']} {link['state']}[/dim]", highlight=False)
+        for pair in link["evidence"]["messages"][:1]:
+            _print_quotes(pair)
+
+
+def print_path(path: dict[str, Any]) -> None:
+    """How two conversations are connected."""
+    if not path["connected"]:
+        _out.print(f"{path['source']} and {path['target']} are not connected.", markup=False, highlight=False)
+    print_links(path["steps"]) if path["steps"] else None
+
+
+def _print_quotes(pair: dict[str, Any]) -> None:
+    for quote_ in (pair["source"], pair["target"]):
+        said = " ".join(quote_["text"].split())[:160]
+        line = f"{quote_['created_at'][:10]} {quote_['conversation_id']}: {said}"
+        _out.print(f"      {escape(line)}", highlight=False)
+
+
 def print_fate(fate: dict[str, Any]) -> None:
     """Where a message fell out, and the figures."""
     _out.print(f"[bold]{escape(fate['stage'])}[/bold]  {escape(fate['detail'])}", highlight=False)

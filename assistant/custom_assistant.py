@@ -118,7 +118,9 @@ class CustomAssistant:
             message_id=said.message_id,
             before_seq=said.seq,
         )
-        return self.context_manager.assemble(request, scope)
+        prompt = self.context_manager.assemble(request, scope)
+        self.memory_engine.links.note_recalled(scope, turn.conversation_id, said.message_id, prompt.recalled)
+        return prompt
 
     def _answered(self, turn: Turn, agent: str, prompt: Prompt, generated: Generated, scope: Scope) -> Reply:
         reply = NewMessage(

@@ -7,6 +7,7 @@ from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.models import (
     Conversation,
     Fate,
+    Link,
     Message,
     NewMessage,
     Page,
@@ -24,6 +25,7 @@ __all__ = [
     "Conversation",
     "EmbedderOptions",
     "Fate",
+    "Link",
     "MemoryEngine",
     "MemoryEngineError",
     "Message",

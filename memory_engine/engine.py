@@ -13,6 +13,7 @@ from memory_engine.erasure import Erased, Eraser
 from memory_engine.errors import InvalidInput, StoreError
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
+from memory_engine.links.connections import Connections
 from memory_engine.models import (
     MAX_MESSAGES,
     NOTHING,
@@ -34,7 +35,7 @@ from memory_engine.models import (
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.recall.recaller import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
-from memory_engine.storage import messages, migrations, outbox, scopes, summaries
+from memory_engine.storage import links, messages, migrations, outbox, scopes, summaries
 from memory_engine.storage.database import Transaction
 
 #: Hits whose segments' summaries come beside them.
@@ -58,6 +59,8 @@ class MemoryEngine:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._reindexer = Reindexer(parts)
+        #: What joins conversations.
+        self.links = Connections(parts.database, parts.clock)
         self._editor = Editor(parts.database, parts.clock)
         self.eraser = Eraser(parts.database, parts.clock)
         #: What was said, as it was said.
@@ -230,8 +233,9 @@ class MemoryEngine:
         with self.database.read() as db:
             namespace_id = scopes.find_namespace(db, namespace)
             counts = messages.count_rows(db, namespace_id if namespace_id is not None else -1)
-            counted = 0 if namespace_id is None else summaries.count(db, namespace_id)
-        return Stats(**counts, summaries=counted, links=0, patterns=0)
+            of_summaries = 0 if namespace_id is None else summaries.count(db, namespace_id)
+            of_links = 0 if namespace_id is None else links.count(db, namespace_id)
+        return Stats(**counts, summaries=of_summaries, links=of_links, patterns=0)
 
     def support(self, hits: Sequence[RecallHit], *, scope: Scope = DEFAULT_SCOPE) -> list[Summary]:
         """The summaries of the segments in which the first hits stand, in the order of the hits."""
@@ -242,14 +246,16 @@ class MemoryEngine:
         return sorted(found, key=lambda summary: next(n for n, hit in enumerate(hits) if summary.covers(hit)))
 
     def consolidate(self) -> int:
-        """Bring the summaries up with everything that was said, and return how many conversations it took.
+        """Bring summaries and links up with everything that was said, and return how many conversations it took.
 
         The background does this by itself, for conversations that fell silent or grew much.
 
         Raises:
             StoreError: the store does not answer; what is done stays done.
         """
-        return self._parts.consolidator.finish()
+        done = self._parts.consolidator.finish()
+        self._parts.linker.work()
+        return done
 
     def parts(self) -> dict[str, PartStatus]:
         """How the engine's parts are: database, vectors, embedder, outbox."""

@@ -7,6 +7,7 @@ MemoryEngineError
   NotFound                no such thing in this scope (or it belongs to another: there is no difference)
     ConversationNotFound
     MessageNotFound
+    LinkNotFound
   StoreError              the store cannot do what was asked
     StoreInUse            another process owns the data directory
     StoreUnavailable      the database does not answer, is locked, read-only or full
@@ -70,6 +71,12 @@ class MessageNotFound(NotFound):
     """There is no such message."""
 
     code = "message_not_found"
+
+
+class LinkNotFound(NotFound):
+    """There is no such link."""
+
+    code = "link_not_found"
 
 
 class StoreError(MemoryEngineError):

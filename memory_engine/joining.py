@@ -12,6 +12,7 @@ from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
 from memory_engine.indexing import BackgroundWorker, Indexer
 from memory_engine.lexical.analysis import ANALYSER_VERSION
+from memory_engine.links.linker import Linker
 from memory_engine.ports import Clock, Embedder
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes
@@ -60,11 +61,16 @@ class Parts:
         # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
         sentences = open_embedder(DEFAULT_EMBEDDER)
         self.consolidator = Consolidator(store.database, sentences, store.options.clock, key=store.term_key)
+        self.linker = Linker(
+            store.database, sentences, store.options.clock,
+            lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
+        )  # fmt: skip
         self.worker = BackgroundWorker(self._work)
 
     def _work(self) -> None:
         self.generation.indexer.work()
         self.consolidator.work()
+        self.linker.work()
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.

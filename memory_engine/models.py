@@ -273,6 +273,38 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LinkEvidence:
+    """Two messages that show a link, one of each conversation."""
+
+    source: Message
+    target: Message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """What joins two conversations."""
+
+    link_id: str
+    #: Conversation ids. A reference leads from who refers to what is referred to.
+    source: str
+    target: str
+    source_thread_id: str
+    target_thread_id: str
+    #: `reference`, `topic`, `entity`, `continuation`, or what a person called it.
+    kind: str
+    #: 0..1; it fades while nobody uses the link.
+    weight: float
+    #: `made` by a rule, `confirmed` or `refused` by a person, or `added` by one.
+    state: str
+    #: The rule and its version, or `person`.
+    made_by: str
+    made_at: datetime
+    #: Words that both conversations share.
+    words: tuple[str, ...]
+    evidence: tuple[LinkEvidence, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """How much a namespace holds, by stratum."""
 

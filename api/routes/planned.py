@@ -8,8 +8,6 @@ router = APIRouter(include_in_schema=False)
 
 _PLANNED = (
     "/v1/memory/contexts/{manifest_id}/diff",
-    "/v1/memory/conversations/{conversation_id:path}/links", "/v1/memory/links", "/v1/memory/links/{rest:path}",
-    "/v1/memory/path", "/v1/memory/graph",
     "/v1/memory/patterns", "/v1/memory/patterns/{rest:path}", "/v1/memory/notes/{name}",
     "/v1/memory/messages/{message_id}/pin", "/v1/memory/messages/{message_id}/quarantine", "/v1/memory/restore",
     "/v1/memory/prune",

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,7 @@ class Consolidator:
         self._embedder = embedder
         self._clock = clock
         self._key = key
+        self._alone = threading.Lock()  # two at once would do the same work
 
     def work(self) -> None:
         """Consolidate every conversation that is due.
@@ -61,8 +63,9 @@ class Consolidator:
             StoreError: the store does not answer; what is done stays done.
         """
         quiet_since = to_micros(self._clock.now()) - int(QUIET_SECONDS * 1_000_000)
-        while self._one(quiet_since):
-            pass
+        with self._alone:
+            while self._one(quiet_since):
+                pass
 
     def finish(self) -> int:
         """Consolidate every conversation that waits, due or not, and return how many there were.
@@ -71,8 +74,9 @@ class Consolidator:
             StoreError: the store does not answer; what is done stays done.
         """
         done = 0
-        while self._one(np.iinfo(np.int64).max):
-            done += 1
+        with self._alone:
+            while self._one(np.iinfo(np.int64).max):
+                done += 1
         return done
 
     def _one(self, quiet_since: int) -> bool:

@@ -119,6 +119,10 @@ class LexicalIndex:
             segments[-2:] = [_merged(segments[-2], segments[-1])]
         return LexicalIndex(segments=tuple(segments), lengths=np.concatenate([self.lengths, lengths]))
 
+    def having(self, term: np.uint32) -> NDArray[np.int32]:
+        """The positions of the messages that have the term, rising."""
+        return self._postings(np.array([term], np.uint32))[0]
+
     def scores(self, query: Sequence[SoughtTerm]) -> LexicalScores:
         """Score every message for the words of a query."""
         total = len(self.lengths)

@@ -85,6 +85,16 @@ class Recaller:
         hits = self._hits(key, judged, best, query)
         return Recollection(hits=hits, funnel=funnel, notice=judged.question.notice)
 
+    def nearest(self, key: ScopeKey, query: RecallQuery) -> tuple[RecallHit, ...]:
+        """The `k` messages that the filters leave and that have most to do with the query, were it ever so little.
+
+        Raises:
+            ConversationNotFound: a filter names a conversation that the scope does not have.
+        """
+        judged = self._judge(key, query)
+        left = np.flatnonzero(judged.filters.allowed)
+        return self._hits(key, judged, judged.found.ordered(left)[: query.k], query)
+
     def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
         """What became of one message when the query was asked.
 

@@ -322,3 +322,77 @@ class ConsolidationRow(Base):
         ),
         Index("ix_consolidation_queue_age", "newest_at"),
     )
+
+
+_SOURCE = (["namespace_id", "source_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
+_TARGET = (["namespace_id", "target_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
+
+
+class LinkRow(Base):
+    """A link between two conversations, with how strong it is and who made it."""
+
+    __tablename__ = "links"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    link_id: Mapped[str] = mapped_column(NAME)
+    #: Threads. A reference leads from who refers; every other kind from the thread that was linked.
+    source_id: Mapped[str] = mapped_column(NAME)
+    target_id: Mapped[str] = mapped_column(NAME)
+    kind: Mapped[str] = mapped_column(String(16))
+    #: 0..1, as it was when it was made or last used.
+    weight: Mapped[float]
+    #: made, confirmed, refused or added.
+    state: Mapped[str] = mapped_column(String(16))
+    #: The rule and its version, or "person".
+    made_by: Mapped[str] = mapped_column(NAME)
+    made_at: Mapped[int] = mapped_column(BigInteger)
+    used_at: Mapped[int] = mapped_column(BigInteger)
+    #: What shows it: words, and pairs of places (seq in the source, seq in the target).
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "link_id"),
+        UniqueConstraint("namespace_id", "source_id", "target_id", "kind"),
+        ForeignKeyConstraint(*_SOURCE, ondelete="CASCADE"),
+        ForeignKeyConstraint(*_TARGET, ondelete="CASCADE"),
+        Index("ix_links_target", "namespace_id", "target_id"),
+        Index("ix_links_scope", "namespace_id", "scope_id"),
+    )
+
+
+class LinkMessage(Base):
+    """A message that a link rests on."""
+
+    __tablename__ = "link_messages"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    link_id: Mapped[str] = mapped_column(NAME)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "link_id", "seq"),
+        ForeignKeyConstraint(["namespace_id", "link_id"], ["links.namespace_id", "links.link_id"], ondelete="CASCADE"),
+        # No cascade: a message cannot go while a link rests on it.
+        ForeignKeyConstraint(*_MESSAGE_KEY),
+        Index("ix_link_messages_message", "namespace_id", "scope_id", "seq"),
+    )
+
+
+class LinkQueueRow(Base):
+    """A conversation that was consolidated and is to be linked."""
+
+    __tablename__ = "link_queue"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    #: What it says from here on has not been looked at.
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
-from memory_engine.storage import schema
+from memory_engine.storage import links, schema
 from memory_engine.storage.messages import IN_LIST, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
@@ -113,6 +113,7 @@ def replace_from(db: Connection, queued: Queued, first: int, made: Sequence[NewS
         row = {name: getattr(new, name) for name in columns}
         db.execute(insert(SummaryRow).values(**here, scope_id=queued.key.scope_id, thread_id=queued.thread_id, **row))
         _insert_sentences(db, queued.key, here, new)
+    links.enqueue(db, queued.key, queued.thread_id, first)
 
 
 def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], new: NewSummary) -> None:
@@ -166,6 +167,13 @@ def of_conversation(db: Connection, thread: Thread) -> list[Summary]:
     )
     rows = db.execute(query.order_by(SummaryRow.level, SummaryRow.first_seq)).all()
     return _read(db, thread.key, rows)
+
+
+def of_whole(db: Connection, thread: Thread) -> Summary | None:
+    """The summary of a conversation as a whole, or None before it was consolidated."""
+    here = (SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id)
+    rows = db.execute(_summaries().where(*here, SummaryRow.level == "conversation")).all()
+    return next(iter(_read(db, thread.key, rows)), None)
 
 
 def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Summary]:

@@ -51,6 +51,15 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread |
     return Thread(thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent)
 
 
+def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:
+    """The scope's thread of that id, or None."""
+    here = (*_in_scope(key), AssistantThread.thread_id == thread_id)
+    row = db.execute(select(AssistantThread.conversation_id, AssistantThread.agent).where(*here)).first()
+    if row is None:
+        return None
+    return Thread(thread_id=thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent)
+
+
 def open_thread(db: Connection, key: ScopeKey, row: dict[str, Any]) -> Thread:
     """Open a conversation; the row names its conversation_id, thread_id, agent, created_at, recorded_at."""
     opened = take_seqs(db, key, 1)

@@ -1,0 +1,263 @@
+"""SQL of links between conversations, and of which conversations are to be linked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
+
+from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
+from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkQueueRow, LinkRow
+
+#: Links made by rules that one conversation keeps; of more, the strongest.
+HUB = 24
+#: Without use a link loses half of its weight in so many microseconds; what a person said of it stays.
+_HALF_LIFE = 180 * 24 * 3600 * 1_000_000
+#: Weight under which a link that nobody confirmed is no longer shown.
+FAINT = 0.2
+#: Pairs of messages that a link of conversations recalled together shows.
+_SHOWN = 5
+#: Links of one conversation, or of many, that one answer holds.
+_MOST = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToLink:
+    """A conversation to link, and from which place on it was not looked at."""
+
+    key: ScopeKey
+    thread_id: str
+    first_seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewLink:
+    """A link as a rule, or a person, makes it."""
+
+    source_id: str
+    target_id: str
+    kind: str
+    weight: float
+    made_by: str
+    words: tuple[str, ...]
+    #: Places (seq in the source, seq in the target) that show it.
+    places: tuple[tuple[int, int], ...]
+
+
+def enqueue(db: Connection, key: ScopeKey, thread_id: str, first_seq: int) -> None:
+    """Note that a conversation is to be linked from this place on."""
+    here = (LinkQueueRow.namespace_id == key.namespace_id, LinkQueueRow.thread_id == thread_id)
+    known = db.execute(select(LinkQueueRow.first_seq).where(*here)).scalar()
+    if known is None:
+        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
+        db.execute(insert(LinkQueueRow).values(**row, first_seq=first_seq))
+    elif first_seq < known:
+        db.execute(update(LinkQueueRow).where(*here).values(first_seq=first_seq))
+
+
+def waiting(db: Connection) -> ToLink | None:
+    """A conversation that is to be linked, or None."""
+    row = db.execute(select(LinkQueueRow).limit(1)).first()
+    if row is None:
+        return None
+    key = ScopeKey(row.namespace_id, row.scope_id)
+    return ToLink(key=key, thread_id=row.thread_id, first_seq=row.first_seq)
+
+
+def take_from_queue(db: Connection, to_link: ToLink) -> bool:
+    """Take the conversation from the queue unless more of it came in since it was read."""
+    here = (
+        LinkQueueRow.namespace_id == to_link.key.namespace_id,
+        LinkQueueRow.thread_id == to_link.thread_id,
+        LinkQueueRow.first_seq == to_link.first_seq,
+    )
+    return db.execute(delete(LinkQueueRow).where(*here)).rowcount == 1
+
+
+def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> None:
+    """Write links made by a rule, unless a person spoke about them; references add to those that are there."""
+    touched = set()
+    for new in made:
+        before = known(db, key, new)
+        if before is None:
+            insert_link(db, key, new, "made", now)
+        elif before.state != "made":
+            continue
+        elif new.kind == "reference":
+            places = tuple(dict.fromkeys([*map(tuple, before.detail["places"]), *new.places]))
+            _replace(db, key, before, replace(new, places=places, weight=max(before.weight, new.weight)), now)
+        elif before.weight < new.weight:
+            _replace(db, key, before, new, now)
+        touched |= {new.source_id, new.target_id}
+    for thread_id in sorted(touched):
+        _bound(db, key, thread_id)
+
+
+def known(db: Connection, key: ScopeKey, new: NewLink) -> Any:
+    """The row of that kind between the two that is there, or None; only a reference has a direction."""
+    ends = (LinkRow.source_id == new.source_id) & (LinkRow.target_id == new.target_id)
+    if new.kind != "reference":
+        ends |= (LinkRow.source_id == new.target_id) & (LinkRow.target_id == new.source_id)
+    query = select(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.kind == new.kind, ends)
+    return db.execute(query).first()
+
+
+def write_recalled(db: Connection, key: ScopeKey, new: NewLink, often: float, now: int) -> None:
+    """Note that two conversations were recalled together once more; after `often` times the weight is one half."""
+    before = known(db, key, new)
+    if before is None:
+        insert_link(db, key, new, "made", now)
+    elif before.state == "made":
+        times = round(before.weight * often / (1 - before.weight)) + 1
+        old = [tuple(pair) for pair in before.detail["places"]]
+        if before.source_id != new.source_id:  # it was the other one that asked
+            new = replace(new, source_id=new.target_id, target_id=new.source_id, places=_turned(new.places))
+        places = tuple(dict.fromkeys([*new.places, *old]))[:_SHOWN]
+        _replace(db, key, before, replace(new, places=places, weight=times / (times + often)), now)
+
+
+def _turned(places: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    return tuple((there, here) for here, there in places)
+
+
+def touch(db: Connection, key: ScopeKey, one: str, other: str, now: int) -> None:
+    """The links between these two were used."""
+    pair = (one, other)
+    here = (LinkRow.namespace_id == key.namespace_id, LinkRow.source_id.in_(pair), LinkRow.target_id.in_(pair))
+    db.execute(update(LinkRow).where(*here).values(used_at=now))
+
+
+def _replace(db: Connection, key: ScopeKey, before: Any, new: NewLink, now: int) -> None:
+    db.execute(delete(LinkRow).where(*_is(key, before.link_id)))
+    insert_link(db, key, new, "made", now, before.link_id)
+
+
+def insert_link(db: Connection, key: ScopeKey, new: NewLink, state: str, now: int, link_id: str | None = None) -> str:
+    """Write one link and return its id, a new one unless given."""
+    link_id = link_id or random_id("link")
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "link_id": link_id}
+    row = {
+        "source_id": new.source_id,
+        "target_id": new.target_id,
+        "kind": new.kind,
+        "weight": new.weight,
+        "made_by": new.made_by,
+        "detail": {"words": list(new.words), "places": [list(pair) for pair in new.places]},
+    }
+    db.execute(insert(LinkRow).values(**place, **row, state=state, made_at=now, used_at=now))
+    seqs = sorted({seq for pair in new.places for seq in pair})
+    if seqs:
+        db.execute(insert(LinkMessage), [{**place, "seq": seq} for seq in seqs])
+    return link_id
+
+
+def _bound(db: Connection, key: ScopeKey, thread_id: str) -> None:
+    """Drop the weakest of a conversation's links beyond what it may have; references and people's links stay."""
+    here = (LinkRow.namespace_id == key.namespace_id, _touches(thread_id), LinkRow.state == "made")
+    query = select(LinkRow.link_id).where(*here, LinkRow.kind != "reference").order_by(LinkRow.weight.desc())
+    weakest = list(db.execute(query.offset(HUB)).scalars())
+    if weakest:
+        db.execute(delete(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.link_id.in_(weakest)))
+
+
+def set_state(db: Connection, key: ScopeKey, link_id: str, state: str, now: int) -> None:
+    """Note what a person says of a link."""
+    db.execute(update(LinkRow).where(*_is(key, link_id)).values(state=state, used_at=now))
+
+
+def retract(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Remove the links that rest on these messages; what remains of their conversations is linked anew."""
+    for start in range(0, len(seqs), IN_LIST):
+        resting = select(LinkMessage.link_id).where(
+            LinkMessage.namespace_id == key.namespace_id,
+            LinkMessage.scope_id == key.scope_id,
+            LinkMessage.seq.in_(seqs[start : start + IN_LIST]),
+        )
+        db.execute(delete(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.link_id.in_(resting)))
+
+
+def of_threads(
+    db: Connection, key: ScopeKey, thread_ids: Sequence[str], now: int, *, with_evidence: bool = True
+) -> list[Link]:
+    """The links of these conversations that stand, strongest first; refused and faint ones are left out."""
+    rows = _rows(db, key, thread_ids)
+    standing = [row for row in rows if row.state != "refused" and _weight(row, now) >= FAINT]
+    found = _links_of(db, key, standing, now, with_evidence=with_evidence)
+    return sorted(found, key=lambda link: (-link.weight, link.link_id))
+
+
+def find(db: Connection, key: ScopeKey, link_id: str, now: int) -> Link | None:
+    """One link of the scope, whatever its state."""
+    rows = db.execute(_links().where(*_is(key, link_id))).all()
+    return next(iter(_links_of(db, key, rows, now)), None)
+
+
+def count(db: Connection, namespace_id: int) -> int:
+    """How many links the namespace has."""
+    return db.execute(select(func.count()).where(LinkRow.namespace_id == namespace_id)).scalar_one()
+
+
+def _is(key: ScopeKey, link_id: str) -> tuple[Any, ...]:
+    return (
+        LinkRow.namespace_id == key.namespace_id,
+        LinkRow.scope_id == key.scope_id,
+        LinkRow.link_id == link_id,
+    )
+
+
+def _touches(thread_id: str) -> Any:
+    return or_(LinkRow.source_id == thread_id, LinkRow.target_id == thread_id)
+
+
+def _rows(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[Any]:
+    rows: dict[str, Any] = {}
+    here = (LinkRow.namespace_id == key.namespace_id, LinkRow.scope_id == key.scope_id)
+    for start in range(0, len(thread_ids), IN_LIST):
+        some = thread_ids[start : start + IN_LIST]
+        for end in (LinkRow.source_id, LinkRow.target_id):
+            query = _links().where(*here, end.in_(some)).order_by(LinkRow.weight.desc()).limit(_MOST)
+            rows.update((row.link_id, row) for row in db.execute(query))
+    return list(rows.values())
+
+
+def _links() -> Any:
+    source, target = aliased(AssistantThread), aliased(AssistantThread)
+    ends = (source.conversation_id.label("source"), target.conversation_id.label("target"))
+    joined = select(*LinkRow.__table__.columns, *ends)
+    for end, column in ((source, LinkRow.source_id), (target, LinkRow.target_id)):
+        joined = joined.join(end, (end.namespace_id == LinkRow.namespace_id) & (end.thread_id == column))
+    return joined
+
+
+def _links_of(
+    db: Connection, key: ScopeKey, rows: Sequence[Any], now: int, *, with_evidence: bool = True
+) -> list[Link]:
+    seqs = sorted({seq for row in rows for pair in row.detail["places"] for seq in pair}) if with_evidence else []
+    said = by_seqs(db, key, seqs)
+    return [
+        Link(
+            link_id=row.link_id,
+            source=row.source,
+            target=row.target,
+            source_thread_id=row.source_id,
+            target_thread_id=row.target_id,
+            kind=row.kind,
+            weight=_weight(row, now),
+            state=row.state,
+            made_by=row.made_by,
+            made_at=from_micros(row.made_at),
+            words=tuple(row.detail["words"]),
+            evidence=tuple(
+                LinkEvidence(source=said[a], target=said[b]) for a, b in row.detail["places"] if a in said and b in said
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _weight(row: Any, now: int) -> float:
+    if row.state in ("confirmed", "added"):
+        return float(row.weight)
+    return float(row.weight * 0.5 ** (max(0, now - row.used_at) / _HALF_LIFE))
