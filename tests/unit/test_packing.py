@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_what_does_not_fit_is_skipped_and_packing_goes_on() -> None:
     packed = pack(Parts(system=None, history=[], hits=hits, message="q"), 200, COUNTER)
     assert "short evidence" in packed.messages[0]["content"]
     assert [row["message_ids"] for row in packed.left_out] == [["old_1"]]
+
+
+def test_a_long_hit_must_be_worth_its_room() -> None:
+    hits = [
+        hit(1, "a long story " * 300, score=0.5),
+        *(hit(n, f"a short fact {n} " * 20, score=0.4) for n in range(2, 9)),
+    ]
+    packed = pack(Parts(system=None, history=[], hits=hits, message="q"), 1_500, COUNTER)
+    assert {item["message_ids"][0] for item in packed.items[:-1]} == {hit.message_id for hit in hits[1:]}
+    surely = [replace(hits[0], score=0.99), *(replace(hit, score=0.1) for hit in hits[1:])]
+    packed = pack(Parts(system=None, history=[], hits=surely, message="q"), 1_500, COUNTER)
+    assert "old_1" in {item["message_ids"][0] for item in packed.items[:-1]}
 
 
 def test_the_same_text_stands_once() -> None:
