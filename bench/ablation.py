@@ -39,6 +39,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "no session": {_RANKING + "_SESSION_SHARE": 0.0},
     "no speaker": {_RANKING + "_SPEAKER_BONUS": 0.0},
     "no asker": {_RANKING + "_ASKER_BONUS": 0.0},
+    "no time": {_RANKING + "_TIME_BONUS": 0.0},
     "no completed": {_RANKING + "_COMPLETED": 0.0},
     "no short": {_RANKING + "_SHORT": 0.0},
     "no questions and answers": {_RANKING + "_ANSWER": 1.0, _RANKING + "_ASKING": 0.0},

@@ -164,7 +164,7 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
     database, space, threshold = store.database, embedder.space, store.options.index_threshold
     index = ChromaIndex(store.chroma, store_id=store.store_id, space_id=space_id)
     residents = ResidentScopes(database, space_id=space_id, dimension=space.dimension, embeds_at_once=embedder.is_local)
-    recaller = Recaller(database, residents, embedder, term_key=store.term_key, space_id=space_id)
+    recaller = Recaller(database, residents, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
     recaller.use_index(index, threshold)
     rememberer = Rememberer(database, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
     indexer = Indexer(database, index, rememberer, residents, space_id=space_id, threshold=threshold)

@@ -2,8 +2,8 @@
 
 Nothing is normalised by query, so a score means the same everywhere and orders as it is shown:
 relevance = (1 - d) * share of the query's words + d * cosine, where d grows with the length of the scope's messages;
-then what neighbours lend, what the session's best adds, and bonuses for who said it. Constants were chosen on LoCoMo
-and LongMemEval together (docs/recall.md).
+then what neighbours lend, what the session's best adds, and bonuses for who said it and when. Constants were chosen on
+LoCoMo and LongMemEval together (docs/recall.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +37,10 @@ _SHORT, _SHORT_WORDS = 0.08, 20.0
 _SPEAKER_BONUS = 0.16
 #: For what the person said who asks about themself, where an assistant speaks too.
 _ASKER_BONUS = 0.06
+#: For what was said at the time that the question names.
+_TIME_BONUS = 0.1
+#: People tell of things afterwards: the share of it right after that time, falling to none within so many days.
+_AFTERWARDS, _AFTERWARDS_DAYS = 0.75, 14
 #: The cosine's share against the words', by the mean number of words of a message.
 _MEAN_WORDS = (35.0, 190.0, 300.0)
 _DENSE_SHARES = (0.286, 0.776, 0.9)
@@ -72,6 +76,8 @@ class Evidence:
     spoken: Mask
     #: Which messages the one who asks said, where they ask about themself.
     asker: Mask
+    #: How near to the time that the question names each message was said, 0..1.
+    timely: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +117,8 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     parts["speaker"] = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
     parts["asker"] = np.where(evidence.asker, _ASKER_BONUS, 0.0)
     substance = told + parts["session"] + parts["completed"]
-    relevance = substance + parts["short"] + parts["speaker"] + parts["asker"]
+    parts["time"] = np.where(allowed, _TIME_BONUS * evidence.timely, 0.0)
+    relevance = substance + parts["short"] + parts["speaker"] + parts["asker"] + parts["time"]
     return Ranking(
         relevance=np.where(allowed, relevance, -np.inf),
         substance=np.where(allowed, substance, -np.inf),
@@ -176,6 +183,13 @@ def session_best(session: NDArray[np.int64], relevance: Floats) -> Floats:
     best = np.zeros(int(session.max()) + 1 if len(session) else 0)
     np.maximum.at(best, session, relevance)
     return best[session]
+
+
+def timely(created_at: NDArray[np.int64], start: int, end: int) -> Floats:
+    """How near to the time from `start` up to `end`, in microseconds, each message was said: 1 within, less after."""
+    since = (created_at - end) / (_AFTERWARDS_DAYS * 24 * 3600 * 1_000_000)
+    after = np.where((since >= 0) & (since < 1), _AFTERWARDS * (1 - since), 0.0)
+    return np.where((created_at >= start) & (created_at < end), 1.0, after)
 
 
 def score(relevance: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """A question comes up once: filter, candidates, evidence, ranking, and the hits with their reasons."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from memory_engine.errors import ConversationNotFound, IndexUnavailable
 from memory_engine.lexical.analysis import analyse_query
 from memory_engine.lexical.index import LexicalScores
-from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey, to_micros
-from memory_engine.ports import Embedder, VectorIndex
+from memory_engine.lexical.time_expressions import time_asked
+from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey, from_micros, to_micros
+from memory_engine.ports import Clock, Embedder, VectorIndex
 from memory_engine.recall import explaining, ranking
 from memory_engine.recall.catalogue import CatalogueView, Ints
 from memory_engine.recall.filters import Filters
@@ -54,12 +56,14 @@ class Recaller:
         database: Database,
         residents: ResidentScopes,
         embedder: Embedder,
+        clock: Clock,
         *,
         term_key: bytes,
         space_id: int,
     ) -> None:
         self._database = database
         self._residents = residents
+        self._clock = clock
         self._dimension = embedder.space.dimension
         self._reader = QuestionReader(embedder, term_key)
         self._space_id = space_id
@@ -139,6 +143,7 @@ class Recaller:
             ],
             spoken=_spoken(catalogue, question),
             asker=_said_by_asker(catalogue, question),
+            timely=_said_when_asked(catalogue, query, self._clock.now()),
         )
         found = ranking.rank(catalogue, evidence)
         floor = ranking.floor(found)
@@ -287,6 +292,17 @@ def _said_by_asker(catalogue: CatalogueView, question: Question) -> Mask:
         return np.zeros(len(catalogue), bool)
     said: Mask = catalogue.role == catalogue.number("role", "user")
     return said
+
+
+def _said_when_asked(catalogue: CatalogueView, query: RecallQuery, now: datetime) -> NDArray[np.float64]:
+    """How near to the time that the question names each message was said; zeros where it names none."""
+    if not len(catalogue):
+        return np.zeros(0)
+    newest = from_micros(int(catalogue.created_at.max()))
+    asked = time_asked(query.text, query.as_of or now, newest)
+    if asked is None:
+        return np.zeros(len(catalogue))
+    return ranking.timely(catalogue.created_at, to_micros(asked.start), to_micros(asked.end))
 
 
 def _hit(message: Message, shown: float, why: dict[str, Any]) -> RecallHit:

@@ -42,7 +42,8 @@ def evidence(
     nobody = np.zeros(size, bool)
     return Evidence(
         lexical=np.array(lexical), similar=np.zeros(size), cosine=np.zeros(size), allowed=mask, spoken=nobody,
-        asker=nobody, words=[(np.array(having, np.int32), rarity) for having, rarity in words or ()],
+        asker=nobody, timely=np.zeros(size),
+        words=[(np.array(having, np.int32), rarity) for having, rarity in words or ()],
     )  # fmt: skip
 
 
@@ -136,6 +137,16 @@ def test_who_said_it_raises_a_hit_and_makes_none() -> None:
     ranked = ranking.rank(view, replace(known, spoken=np.array([False, True])))
     assert ranked.relevance[1] > 0
     assert ranked.substance[1] == 0
+
+
+def test_what_was_said_at_the_time_asked_is_raised_and_what_soon_after_by_less() -> None:
+    day = 24 * 3600 * 1_000_000
+    near = ranking.timely(np.array([-1, 0, 9 * day, 10 * day, 17 * day, 24 * day]), 0, 10 * day)
+    assert near.tolist() == [0, 1, 1, 0.75, 0.375, 0]
+    view = catalogue(("a", 0, 5), ("b", 0, 5))
+    ranked = ranking.rank(view, replace(evidence([0.5, 0.5]), timely=np.array([0.0, 1.0])))
+    assert ranked.relevance[1] > ranked.relevance[0]
+    assert ranked.substance[1] == ranked.substance[0]
 
 
 def test_an_answer_gets_more_of_a_question_than_a_question_of_its_answer() -> None:
