@@ -155,6 +155,23 @@ def reindex(
         console.print_reindexed(console.reindex(client, {"embedder": embedder, "rollback": rollback}))
 
 
+@app.command()
+def patterns(
+    kind: Annotated[str | None, typer.Option(help="statement, question, topic, tool_sequence …; else all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was superseded or dismissed.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what repeats, and what people state of themselves, with the messages that show it."""
+    from urllib.parse import urlencode
+
+    from api import console
+    from api.client import open_client
+
+    asked = {"everything": str(everything).lower(), **({} if kind is None else {"kind": kind})}
+    with open_client(data_dir) as client:
+        console.print_patterns(client.call("GET", f"/v1/memory/patterns?{urlencode(asked)}")["data"])
+
+
 @links_app.command("show")
 def links_show(
     conversation_id: Annotated[str, typer.Argument(metavar="ID", help="The conversation.")],

@@ -97,6 +97,17 @@ def print_links(links: list[dict[str, Any]]) -> None:
             _print_quotes(pair)
 
 
+def print_patterns(patterns: list[dict[str, Any]]) -> None:
+    """Patterns, those seen last first, each with how often and since when."""
+    if not patterns:
+        _out.print("No patterns yet: they are learned in the background, once a conversation is quiet.")
+    for pattern in patterns:
+        seen = f"{pattern['support']}× {pattern['first_seen'][:10]} to {pattern['last_seen'][:10]}"
+        state = "superseded" if pattern["superseded_by"] else pattern["state"]
+        _out.print(f"[bold]{escape(pattern['kind'])}[/bold]  {escape(pattern['text'])}", highlight=False)
+        _out.print(f"      [dim]{seen}  {state}  {pattern['id']}[/dim]", highlight=False)
+
+
 def print_path(path: dict[str, Any]) -> None:
     """How two conversations are connected."""
     if not path["connected"]:

@@ -1,7 +1,7 @@
 """The memory: knows nothing of HTTP, prompts or chat models. These are its public names."""
 
 from memory_engine.embedding import EmbedderOptions
-from memory_engine.engine import MemoryEngine, PartStatus
+from memory_engine.engine import MemoryEngine
 from memory_engine.errors import MemoryEngineError
 from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.models import (
@@ -10,7 +10,9 @@ from memory_engine.models import (
     Link,
     Message,
     NewMessage,
+    Note,
     Page,
+    Pattern,
     RecallHit,
     RecallQuery,
     Recollection,
@@ -19,6 +21,7 @@ from memory_engine.models import (
     Stats,
     Summary,
 )
+from memory_engine.status import PartStatus
 
 __all__ = [
     "DEFAULT_SCOPE",
@@ -30,8 +33,10 @@ __all__ = [
     "MemoryEngineError",
     "Message",
     "NewMessage",
+    "Note",
     "Page",
     "PartStatus",
+    "Pattern",
     "RecallHit",
     "RecallQuery",
     "Recollection",

@@ -1,16 +1,15 @@
 """MemoryEngine: remember and recall, with the parts joined in one place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memory_engine import doctor
+from memory_engine import doctor, status
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
 from memory_engine.erasure import Erased, Eraser
-from memory_engine.errors import InvalidInput, StoreError
+from memory_engine.errors import InvalidInput
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
 from memory_engine.links.connections import Connections
@@ -32,22 +31,16 @@ from memory_engine.models import (
     parse_message,
     to_micros,
 )
+from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.recall.recaller import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
-from memory_engine.storage import links, messages, migrations, outbox, scopes, summaries
+from memory_engine.status import PartStatus
+from memory_engine.storage import scopes, summaries
 from memory_engine.storage.database import Transaction
 
 #: Hits whose segments' summaries come beside them.
 _SUPPORTED = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartStatus:
-    """How a part of the engine is."""
-
-    ok: bool
-    detail: str
 
 
 class MemoryEngine:
@@ -60,6 +53,10 @@ class MemoryEngine:
         self._parts = parts
         self._reindexer = Reindexer(parts)
         #: What joins conversations.
+        #: What repeats, and what people state of themselves.
+        self.patterns = Patterns(parts.database, parts.clock)
+        #: What always stands in the prompt.
+        self.notes = Notes(parts.database, parts.clock)
         self.links = Connections(parts.database, parts.clock)
         self._editor = Editor(parts.database, parts.clock)
         self.eraser = Eraser(parts.database, parts.clock)
@@ -230,12 +227,7 @@ class MemoryEngine:
 
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""
-        with self.database.read() as db:
-            namespace_id = scopes.find_namespace(db, namespace)
-            counts = messages.count_rows(db, namespace_id if namespace_id is not None else -1)
-            of_summaries = 0 if namespace_id is None else summaries.count(db, namespace_id)
-            of_links = 0 if namespace_id is None else links.count(db, namespace_id)
-        return Stats(**counts, summaries=of_summaries, links=of_links, patterns=0)
+        return status.stats(self.database, namespace)
 
     def support(self, hits: Sequence[RecallHit], *, scope: Scope = DEFAULT_SCOPE) -> list[Summary]:
         """The summaries of the segments in which the first hits stand, in the order of the hits."""
@@ -246,7 +238,7 @@ class MemoryEngine:
         return sorted(found, key=lambda summary: next(n for n, hit in enumerate(hits) if summary.covers(hit)))
 
     def consolidate(self) -> int:
-        """Bring summaries and links up with everything that was said, and return how many conversations it took.
+        """Bring summaries, links and patterns up with all that was said; how many conversations it took.
 
         The background does this by itself, for conversations that fell silent or grew much.
 
@@ -255,25 +247,12 @@ class MemoryEngine:
         """
         done = self._parts.consolidator.finish()
         self._parts.linker.work()
+        self._parts.learner.work()
         return done
 
     def parts(self) -> dict[str, PartStatus]:
         """How the engine's parts are: database, vectors, embedder, outbox."""
-        try:
-            with self.database.read() as db:
-                waiting, _ = outbox.lag(db)
-        except StoreError as exc:
-            return {"database": PartStatus(ok=False, detail=exc.message)}
-        dialect = "SQLite" if self.database.is_sqlite else "PostgreSQL"
-        problem, generation = self._parts.worker.problem, self._parts.generation
-        embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
-        vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
-        return {
-            "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
-            "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
-            "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
-            "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
-        }
+        return status.of_parts(self._parts)
 
     def examine(self, *, repair: bool = False, progress: Progress = no_progress) -> list[doctor.Finding]:
         """Check that what is derived matches the messages, and mend it where asked.

@@ -8,6 +8,8 @@ MemoryEngineError
     ConversationNotFound
     MessageNotFound
     LinkNotFound
+    PatternNotFound
+    NoteNotFound
   StoreError              the store cannot do what was asked
     StoreInUse            another process owns the data directory
     StoreUnavailable      the database does not answer, is locked, read-only or full
@@ -77,6 +79,18 @@ class LinkNotFound(NotFound):
     """There is no such link."""
 
     code = "link_not_found"
+
+
+class PatternNotFound(NotFound):
+    """There is no such pattern."""
+
+    code = "pattern_not_found"
+
+
+class NoteNotFound(NotFound):
+    """There is no such note."""
+
+    code = "note_not_found"
 
 
 class StoreError(MemoryEngineError):

@@ -13,6 +13,7 @@ from memory_engine.generation import Generation
 from memory_engine.indexing import BackgroundWorker, Indexer
 from memory_engine.lexical.analysis import ANALYSER_VERSION
 from memory_engine.links.linker import Linker
+from memory_engine.patterns.learner import Learner
 from memory_engine.ports import Clock, Embedder
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes
@@ -65,12 +66,14 @@ class Parts:
             store.database, sentences, store.options.clock,
             lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
         )  # fmt: skip
+        self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
         self.worker = BackgroundWorker(self._work)
 
     def _work(self) -> None:
         self.generation.indexer.work()
         self.consolidator.work()
         self.linker.work()
+        self.learner.work()
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.

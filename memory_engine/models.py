@@ -1,5 +1,6 @@
 """The frozen values that the memory engine speaks in, and the one validator of text."""
 
+import itertools
 import re
 import secrets
 import string
@@ -302,6 +303,84 @@ class Link:
     #: Words that both conversations share.
     words: tuple[str, ...]
     evidence: tuple[LinkEvidence, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatternEvidence:
+    """A span of a message that shows a pattern; the whole message where start and end are 0."""
+
+    message: Message
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """The words themselves."""
+        return self.message.text[self.start : self.end] if self.end else self.message.text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """What repeats, or what a person states of themself."""
+
+    pattern_id: str
+    #: statement, question, topic, tool_sequence, tool_argument or tool_failure.
+    kind: str
+    #: What it is about; of statements with one slot the newest is in force.
+    slot: str
+    #: learned, confirmed, corrected or dismissed.
+    state: str
+    #: The pattern that is in force instead.
+    superseded_by: str | None
+    made_by: str
+    first_seen: datetime
+    last_seen: datetime
+    #: How many messages show it.
+    support: int
+    detail: Mapping[str, Any]
+    #: The newest of these messages, newest first.
+    evidence: tuple[PatternEvidence, ...]
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing newer and no person says otherwise."""
+        return self.superseded_by is None and self.state != "dismissed"
+
+    @property
+    def text(self) -> str:
+        """What it says: a person's correction, the newest quotation, or what its figures mean."""
+        if correction := self.detail.get("correction"):
+            return str(correction)
+        if self.kind == "topic":
+            return f"{self.detail['word']}, in {self.support} conversations"
+        if self.kind == "tool_sequence":
+            return f"{self.detail['first']}, then {self.detail['then']}"
+        if self.kind == "tool_argument":
+            return f"{self.detail['tool']} with {self.detail['argument']} = {self.detail['value']}"
+        if self.kind == "tool_failure":
+            return f"{self.detail['tool']} failed with {self.detail['failed']} and worked with {self.detail['worked']}"
+        return self.evidence[0].text if self.evidence else ""
+
+    @property
+    def every_days(self) -> float | None:
+        """The median of days between the messages that show it; None for fewer than three."""
+        times = sorted(each.message.created_at for each in self.evidence)
+        gaps = sorted((b - a).total_seconds() / 86_400 for a, b in itertools.pairwise(times))
+        return round(gaps[len(gaps) // 2], 2) if len(gaps) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """A small text that always stands in the prompt."""
+
+    name: str
+    text: str
+    #: 1, and one more each time it is written.
+    version: int
+    #: Whose prompt it stands in; None for every agent's.
+    agent: str | None
+    written_by: str
+    written_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

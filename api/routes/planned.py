@@ -8,7 +8,6 @@ router = APIRouter(include_in_schema=False)
 
 _PLANNED = (
     "/v1/memory/contexts/{manifest_id}/diff",
-    "/v1/memory/patterns", "/v1/memory/patterns/{rest:path}", "/v1/memory/notes/{name}",
     "/v1/memory/messages/{message_id}/pin", "/v1/memory/messages/{message_id}/quarantine", "/v1/memory/restore",
     "/v1/memory/prune",
     "/v1/memory/receipts/{receipt_id}", "/v1/assistant/agents", "/v1/assistant/tool-calls", "/v1/assistant/cost",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage import links, summaries
+from memory_engine.storage import links, patterns, summaries
 from memory_engine.storage.messages import IN_LIST, Derived, derived_rows
 from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
 from memory_engine.storage.scopes import take_changes
@@ -24,6 +24,7 @@ def note(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     db.execute(insert(MessageChange), rows)
     summaries.retract(db, key, seqs, now)
     links.retract(db, key, seqs)
+    patterns.retract(db, key, seqs)
 
 
 def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int, int]]:

@@ -396,3 +396,93 @@ class LinkQueueRow(Base):
             ondelete="CASCADE",
         ),
     )
+
+
+class PatternRow(Base):
+    """What repeats, or what a person states of themself."""
+
+    __tablename__ = "patterns"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    pattern_id: Mapped[str] = mapped_column(NAME)
+    #: statement, question, topic, tool_sequence, tool_argument, tool_failure.
+    kind: Mapped[str] = mapped_column(String(16))
+    #: What it is about: a newer statement about the same supersedes an older one.
+    slot: Mapped[str] = mapped_column(NAME)
+    #: learned, confirmed, corrected or dismissed.
+    state: Mapped[str] = mapped_column(String(16))
+    superseded_by: Mapped[str | None] = mapped_column(NAME)
+    #: The rule and its version.
+    made_by: Mapped[str] = mapped_column(NAME)
+    first_at: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[int] = mapped_column(BigInteger)
+    #: What it says besides quoting messages: names of tools, arguments, a person's correction.
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "pattern_id"),
+        ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+        Index("ix_patterns_slot", "namespace_id", "scope_id", "kind", "slot"),
+    )
+
+
+class PatternMessage(Base):
+    """A span of a message that shows a pattern."""
+
+    __tablename__ = "pattern_messages"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    pattern_id: Mapped[str] = mapped_column(NAME)
+    start: Mapped[int]
+    end: Mapped[int]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "pattern_id", "seq"),
+        ForeignKeyConstraint(
+            ["namespace_id", "pattern_id"], ["patterns.namespace_id", "patterns.pattern_id"], ondelete="CASCADE"
+        ),
+        # No cascade: a message cannot go while a pattern rests on it.
+        ForeignKeyConstraint(*_MESSAGE_KEY),
+        Index("ix_pattern_messages_message", "namespace_id", "scope_id", "seq"),
+    )
+
+
+class PatternQueueRow(Base):
+    """A conversation that was consolidated and is to be learned from."""
+
+    __tablename__ = "pattern_queue"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    #: What it says from here on has not been looked at.
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class NoteRow(Base):
+    """A version of a note; the highest is the one in force."""
+
+    __tablename__ = "notes"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    name: Mapped[str] = mapped_column(NAME)
+    version: Mapped[int]
+    #: Whose prompt it stands in; None for every agent's.
+    agent: Mapped[str | None] = mapped_column(NAME)
+    written_by: Mapped[str] = mapped_column(NAME)
+    written_at: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "name", "version"),
+        ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
-from memory_engine.storage import links, schema
+from memory_engine.storage import links, patterns, schema
 from memory_engine.storage.messages import IN_LIST, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
@@ -114,6 +114,7 @@ def replace_from(db: Connection, queued: Queued, first: int, made: Sequence[NewS
         db.execute(insert(SummaryRow).values(**here, scope_id=queued.key.scope_id, thread_id=queued.thread_id, **row))
         _insert_sentences(db, queued.key, here, new)
     links.enqueue(db, queued.key, queued.thread_id, first)
+    patterns.enqueue(db, queued.key, queued.thread_id, first)
 
 
 def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], new: NewSummary) -> None:

@@ -1,0 +1,1 @@
+"""What repeats, and what people state of themselves: learned by rules, each with the messages that show it."""

@@ -1,0 +1,52 @@
+"""How much a store holds, and how its parts are."""
+
+from dataclasses import dataclass
+
+from memory_engine.errors import StoreError
+from memory_engine.joining import Parts
+from memory_engine.models import Stats
+from memory_engine.storage import links, messages, migrations, outbox, patterns, scopes, summaries
+from memory_engine.storage.database import Database
+
+#: The number of a namespace that was never used.
+_NONE = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartStatus:
+    """How a part of the engine is."""
+
+    ok: bool
+    detail: str
+
+
+def stats(database: Database, namespace: str) -> Stats:
+    """How much the namespace holds, by stratum."""
+    with database.read() as db:
+        found = scopes.find_namespace(db, namespace)
+        namespace_id = _NONE if found is None else found
+        return Stats(
+            **messages.count_rows(db, namespace_id),
+            summaries=summaries.count(db, namespace_id),
+            links=links.count(db, namespace_id),
+            patterns=patterns.count(db, namespace_id),
+        )
+
+
+def of_parts(parts: Parts) -> dict[str, PartStatus]:
+    """How the parts are: database, vectors, embedder, outbox."""
+    try:
+        with parts.database.read() as db:
+            waiting, _ = outbox.lag(db)
+    except StoreError as exc:
+        return {"database": PartStatus(ok=False, detail=exc.message)}
+    dialect = "SQLite" if parts.database.is_sqlite else "PostgreSQL"
+    problem, generation = parts.worker.problem, parts.generation
+    embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
+    vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
+    return {
+        "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
+        "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
+        "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
+        "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
+    }

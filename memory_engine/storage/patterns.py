@@ -1,0 +1,231 @@
+"""SQL of patterns, of the messages that show them, and of which conversations are to be learned from."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+
+from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
+from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternQueueRow, PatternRow
+
+#: Messages that are shown of one pattern, the newest of them.
+_SHOWN = 20
+#: Patterns of one answer.
+_MOST = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToLearn:
+    """A conversation to learn from, and from which place on it was not looked at."""
+
+    key: ScopeKey
+    thread_id: str
+    first_seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """A span of a message that shows a pattern."""
+
+    kind: str
+    slot: str
+    #: What it says, where patterns of one slot exclude one another; else nothing.
+    said: str
+    detail: dict[str, Any]
+    seq: int
+    start: int
+    end: int
+    #: Microseconds.
+    at: int
+
+
+def enqueue(db: Connection, key: ScopeKey, thread_id: str, first_seq: int) -> None:
+    """Note that a conversation is to be learned from, from this place on."""
+    here = (PatternQueueRow.namespace_id == key.namespace_id, PatternQueueRow.thread_id == thread_id)
+    known = db.execute(select(PatternQueueRow.first_seq).where(*here)).scalar()
+    if known is None:
+        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
+        db.execute(insert(PatternQueueRow).values(**row, first_seq=first_seq))
+    elif first_seq < known:
+        db.execute(update(PatternQueueRow).where(*here).values(first_seq=first_seq))
+
+
+def waiting(db: Connection) -> ToLearn | None:
+    """A conversation that is to be learned from, or None."""
+    row = db.execute(select(PatternQueueRow).limit(1)).first()
+    if row is None:
+        return None
+    key = ScopeKey(row.namespace_id, row.scope_id)
+    return ToLearn(key=key, thread_id=row.thread_id, first_seq=row.first_seq)
+
+
+def take_from_queue(db: Connection, to_learn: ToLearn) -> bool:
+    """Take the conversation from the queue unless more of it came in since it was read."""
+    here = (
+        PatternQueueRow.namespace_id == to_learn.key.namespace_id,
+        PatternQueueRow.thread_id == to_learn.thread_id,
+        PatternQueueRow.first_seq == to_learn.first_seq,
+    )
+    return db.execute(delete(PatternQueueRow).where(*here)).rowcount == 1
+
+
+def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str) -> None:
+    """Add sightings to the patterns that they show; of what excludes one another the newest is in force."""
+    for sighting in seen:
+        same = [row for row in _of_slot(db, key, sighting) if row.detail.get("said", "") == sighting.said]
+        pattern_id = same[0].pattern_id if same else _insert(db, key, sighting, made_by)
+        _add_message(db, key, pattern_id, sighting)
+        if sighting.said:
+            _settle(db, key, sighting)
+
+
+def _of_slot(db: Connection, key: ScopeKey, sighting: Sighting) -> list[Any]:
+    here = (*_in_scope(key), PatternRow.kind == sighting.kind, PatternRow.slot == sighting.slot)
+    return list(db.execute(select(PatternRow).where(*here).order_by(PatternRow.last_at)).all())
+
+
+def _insert(db: Connection, key: ScopeKey, sighting: Sighting, made_by: str) -> str:
+    pattern_id = random_id("pat")
+    row = {
+        "kind": sighting.kind,
+        "slot": sighting.slot,
+        "state": "learned",
+        "made_by": made_by,
+        "first_at": sighting.at,
+        "last_at": sighting.at,
+        "detail": {**sighting.detail, "said": sighting.said},
+    }
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "pattern_id": pattern_id}
+    db.execute(insert(PatternRow).values(**place, **row))
+    return pattern_id
+
+
+def _add_message(db: Connection, key: ScopeKey, pattern_id: str, sighting: Sighting) -> None:
+    here = (PatternMessage.namespace_id == key.namespace_id, PatternMessage.pattern_id == pattern_id)
+    if db.execute(select(PatternMessage.seq).where(*here, PatternMessage.seq == sighting.seq)).first() is not None:
+        return
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "pattern_id": pattern_id}
+    span = {"seq": sighting.seq, "start": sighting.start, "end": sighting.end}
+    db.execute(insert(PatternMessage).values(**place, **span))
+    times = select(PatternRow.first_at, PatternRow.last_at).where(*_is(key, pattern_id))
+    first_at, last_at = db.execute(times).one()
+    seen = {"first_at": min(first_at, sighting.at), "last_at": max(last_at, sighting.at)}
+    db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(**seen))
+
+
+def _settle(db: Connection, key: ScopeKey, sighting: Sighting) -> None:
+    """The newest of a slot is in force; the others name it."""
+    rows = _of_slot(db, key, sighting)
+    newest = rows[-1].pattern_id
+    for row in rows:
+        by = None if row.pattern_id == newest else newest
+        if row.superseded_by != by:
+            db.execute(update(PatternRow).where(*_is(key, row.pattern_id)).values(superseded_by=by))
+
+
+def retract(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Remove the patterns that rest on these messages; what else showed them is learned from anew."""
+    gone: set[str] = set()
+    for start in range(0, len(seqs), IN_LIST):
+        some = PatternMessage.seq.in_(seqs[start : start + IN_LIST])
+        query = select(PatternMessage.pattern_id).where(*_messages_in_scope(key), some)
+        gone |= set(db.execute(query).scalars())
+    for pattern_id in sorted(gone):
+        _requeue(db, key, pattern_id, set(seqs))
+        here = (*_in_scope(key), PatternRow.superseded_by == pattern_id)
+        db.execute(update(PatternRow).where(*here).values(superseded_by=None))
+        db.execute(delete(PatternRow).where(*_is(key, pattern_id)))
+
+
+def _requeue(db: Connection, key: ScopeKey, pattern_id: str, gone: set[int]) -> None:
+    query = (
+        select(ChatMessage.thread_id, ChatMessage.seq)
+        .join(
+            PatternMessage,
+            (PatternMessage.namespace_id == ChatMessage.namespace_id)
+            & (PatternMessage.scope_id == ChatMessage.scope_id)
+            & (PatternMessage.seq == ChatMessage.seq),
+        )
+        .where(PatternMessage.namespace_id == key.namespace_id, PatternMessage.pattern_id == pattern_id)
+    )
+    for row in db.execute(query).all():
+        if row.seq not in gone:
+            enqueue(db, key, row.thread_id, row.seq)
+
+
+def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correction: str | None = None) -> bool:
+    """Note what a person says of a pattern; False when there is none of that id."""
+    detail = db.execute(select(PatternRow.detail).where(*_is(key, pattern_id))).scalar()
+    if detail is None:
+        return False
+    if correction is not None:
+        detail = {**detail, "correction": correction}
+    db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(state=state, detail=detail))
+    return True
+
+
+def in_scope(db: Connection, key: ScopeKey, kind: str | None = None) -> list[Pattern]:
+    """The scope's patterns, those seen last first, each with its newest messages."""
+    query = select(PatternRow).where(*_in_scope(key))
+    if kind is not None:
+        query = query.where(PatternRow.kind == kind)
+    return _read(db, key, db.execute(query.order_by(PatternRow.last_at.desc()).limit(_MOST)).all())
+
+
+def find(db: Connection, key: ScopeKey, pattern_id: str) -> Pattern | None:
+    """One pattern of the scope."""
+    return next(iter(_read(db, key, db.execute(select(PatternRow).where(*_is(key, pattern_id))).all())), None)
+
+
+def count(db: Connection, namespace_id: int) -> int:
+    """How many patterns the namespace has."""
+    return db.execute(select(func.count()).where(PatternRow.namespace_id == namespace_id)).scalar_one()
+
+
+def _in_scope(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
+    return (PatternRow.namespace_id == key.namespace_id, PatternRow.scope_id == key.scope_id)
+
+
+def _messages_in_scope(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
+    return (PatternMessage.namespace_id == key.namespace_id, PatternMessage.scope_id == key.scope_id)
+
+
+def _is(key: ScopeKey, pattern_id: str) -> tuple[ColumnElement[bool], ...]:
+    return (*_in_scope(key), PatternRow.pattern_id == pattern_id)
+
+
+def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Pattern]:
+    places: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    ids = [row.pattern_id for row in rows]
+    for start in range(0, len(ids), IN_LIST):
+        query = select(PatternMessage).where(
+            PatternMessage.namespace_id == key.namespace_id,
+            PatternMessage.pattern_id.in_(ids[start : start + IN_LIST]),
+        )
+        for row in db.execute(query.order_by(PatternMessage.seq.desc())):
+            places[row.pattern_id].append((row.seq, row.start, row.end))
+    shown = {seq for found in places.values() for seq, _, _ in found[:_SHOWN]}
+    said = by_seqs(db, key, sorted(shown))
+    return [_pattern(row, places[row.pattern_id], said) for row in rows]
+
+
+def _pattern(row: Any, places: Sequence[tuple[int, int, int]], said: dict[int, Message]) -> Pattern:
+    evidence = tuple(
+        PatternEvidence(message=said[seq], start=start, end=end) for seq, start, end in places[:_SHOWN] if seq in said
+    )
+    return Pattern(
+        pattern_id=row.pattern_id,
+        kind=row.kind,
+        slot=row.slot,
+        state=row.state,
+        superseded_by=row.superseded_by,
+        made_by=row.made_by,
+        first_seen=from_micros(row.first_at),
+        last_seen=from_micros(row.last_at),
+        support=len(places),
+        detail={name: value for name, value in row.detail.items() if name != "said"},
+        evidence=evidence,
+    )

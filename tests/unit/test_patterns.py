@@ -1,0 +1,120 @@
+"""The pure rules of patterns: what people state of themselves, and what the use of tools shows."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory_engine.models import Message
+from memory_engine.patterns.statements import statements_in
+from memory_engine.patterns.tools import shown_in
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def slots(text: str) -> list[str]:
+    return [statement.slot for statement in statements_in(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "slot"),
+    [
+        ("Please call me Ana.", "name"),
+        ("I live in Lyon now, by the river.", "home"),
+        ("We moved to Porto in March.", "home"),
+        ("I work at a bakery.", "work"),
+        ("I'm allergic to peanuts.", "allergy:peanut"),
+        ("I’m a vegetarian.", "diet"),
+        ("I really prefer window seats.", "preference:seat"),
+        ("I prefer tea.", "preference:tea"),
+        ("We deploy on Fridays.", "habit:deploy"),
+        ("Never deploy it on a whim.", "rule:deploy it"),
+        ("Je m'appelle Élo.", "name"),
+        ("J'habite à Lyon.", "home"),
+        ("Je préfère le train.", "preference:train"),
+        ("On livre toujours le mardi.", "habit:livr"),
+        ("Je suis allergique aux noix.", "allergy:noix"),
+        ("Меня зовут Глеб.", "name"),
+        ("Я живу в Белграде.", "home"),
+        ("Мы деплоим по вторникам.", "habit:депло"),
+        ("Я предпочитаю поезд.", "preference:поезд"),
+    ],
+)
+def test_statements(text: str, slot: str) -> None:
+    found = slots(text)
+    assert len(found) == 1
+    assert found[0].split(":")[0] == slot.split(":")[0]
+    if ":" in slot:
+        assert found[0].split(":")[1].startswith(slot.split(":")[1][:4])
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("I live in Lyon.", "I moved to Porto."),
+        ("We deploy on Fridays.", "From now on we deploy on Tuesdays."),
+        ("I prefer window seats.", "I prefer aisle seats now."),
+        ("Мы деплоим по пятницам.", "Теперь мы деплоим по вторникам."),
+    ],
+)
+def test_a_newer_statement_is_about_the_same(older: str, newer: str) -> None:
+    assert slots(older) == slots(newer) != []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Do you prefer tea?", "Should I call me a cab?", "The house prefers nobody.", "We agreed on Friday.", "", "🙂"],
+)
+def test_what_states_nothing_of_the_speaker(text: str) -> None:
+    assert slots(text) == []
+
+
+@given(st.text(max_size=600))
+def test_any_text_may_be_looked_at(text: str) -> None:
+    for statement in statements_in(text):
+        assert statement.sentence.of(text)
+
+
+def message(seq: int, role: str, text: str = "", **fields: Any) -> Message:
+    return Message(
+        message_id=f"msg_{seq}", version=1, conversation_id="c", thread_id="t", seq=seq, role=role, text=text,  # type: ignore[arg-type]
+        parts=None, name=None, agent=None, created_at=NOW, recorded_at=NOW, metadata={}, recallable=True,
+        **{"tool_calls": None, "tool_call_id": None, **fields},
+    )  # fmt: skip
+
+
+def call(seq: int, name: str, answer: str = "ok", **arguments: Any) -> list[Message]:
+    made = {"id": f"call_{seq}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    return [
+        message(seq, "assistant", tool_calls=(made,)),
+        message(seq + 1, "tool", answer, tool_call_id=f"call_{seq}"),
+    ]
+
+
+def test_what_follows_what_recurs_and_what_works_after_a_failure() -> None:
+    said = [
+        *call(1, "search", city="Lyon"),
+        *call(3, "book", '{"error": "no such room"}', room="7", city="Lyon"),
+        *call(5, "book", room="8", city="Lyon"),
+    ]
+    shown = {(each.kind, each.slot): each for each in shown_in(said)}
+    assert set(shown) == {
+        ("tool_argument", "search.city=Lyon"),
+        ("tool_sequence", "search>book"),
+        ("tool_argument", "book.room=8"),
+        ("tool_argument", "book.city=Lyon"),
+        ("tool_failure", "book!room"),
+    }
+    mended = shown["tool_failure", "book!room"].detail
+    assert (mended["failed"]["room"], mended["worked"]["room"]) == ("7", "8")
+
+
+@pytest.mark.parametrize("arguments", ["not json", "[1]", "null", "", None, 7])
+def test_arguments_that_are_no_object_show_nothing(arguments: Any) -> None:
+    odd = {"id": "x", "function": {"name": "search", "arguments": arguments}}
+    assert (
+        shown_in([message(1, "assistant", tool_calls=(odd, {"id": "y"}, {"id": "z", "function": {"name": 3}}))]) == []
+    )
