@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from assistant.agents import get_agent
+from assistant.background import background_of
 from assistant.packing import Parts, pack, units_of
+from assistant.prompt_request import PromptRequest
 from assistant.storage.contexts import erase_contexts, load_context, save_context
 from assistant.token_counter import serialise
 from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
@@ -14,27 +15,8 @@ from memory_engine.models import NOTHING, ScopeKey, check_name, check_text, rand
 from memory_engine.ports import Clock, TokenCounter
 from memory_engine.storage.database import Transaction
 
-DEFAULT_BUDGET = 4_000
 #: Newest messages of the conversation that are considered for the prompt.
 _HISTORY = 200
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptRequest:
-    """Which prompt is wanted."""
-
-    conversation_id: str
-    #: What the person says now; None assembles for the newest message of the conversation.
-    message: str | None
-    #: None: no system prompt, memory and message alone.
-    agent: str | None
-    token_budget: int = DEFAULT_BUDGET
-    model: str | None = None
-    as_of: datetime | None = None
-    #: The id of `message`, where it is stored by then.
-    message_id: str | None = None
-    #: Only what stands before this place belongs to the history (the message itself is stored by then).
-    before_seq: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +61,7 @@ class ContextManager:
         if asked is None:
             asked = next((m.text for m in reversed(history) if m.role == "user"), "")
         found = self._recalled(asked, request, scope)
+        background = background_of(self._engine, request, scope)
         hits = found.hits
         parts = Parts(
             system=system,
@@ -86,6 +69,7 @@ class ContextManager:
             hits=hits,
             message=request.message,
             message_id=request.message_id,
+            background=background,
             unusable=unusable,
         )
         packed = pack(parts, request.token_budget, self.counter)

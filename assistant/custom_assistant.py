@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from assistant.agents import DEFAULT_AGENT, get_agent
-from assistant.context_manager import DEFAULT_BUDGET, ContextManager, Prompt, PromptRequest
+from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.error_handler import ErrorHandler
 from assistant.errors import BudgetTooSmall, ModelError
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply
+from assistant.prompt_request import DEFAULT_BUDGET, PromptRequest
 from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
 from assistant.token_counter import open_counter

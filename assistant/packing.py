@@ -19,6 +19,8 @@ from memory_engine.ports import TokenCounter
 RECENT_SHARE = 0.4
 #: Estimated tokens of what is around the lines of the block.
 _BLOCK_TOKENS = 48
+#: Estimated tokens of a heading over notes, patterns or a summary.
+_TITLE_TOKENS = 16
 #: A hit of more bytes than these must be worth its room: its score counts the less, by this power, the more it has.
 _LONG_BYTES, _THRIFT = 600, 0.5
 #: Under so many tokens nothing worth having fits.
@@ -46,6 +48,22 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Background:
+    """What stands in a prompt beside what was recalled: a note, a pattern, a summary."""
+
+    kind: str
+    #: Its heading in the block.
+    title: str
+    text: str
+    message_ids: tuple[str, ...]
+    why: str
+    #: The part of the room that everything of its kind may take together.
+    share: float
+    #: Whether it stands in place of history, and is wanted only when that has no room.
+    for_history: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     """All that a prompt could hold."""
 
@@ -57,6 +75,8 @@ class Parts:
     message: str | None
     #: Its id, where it is kept already.
     message_id: str | None = None
+    #: The most important of each kind first.
+    background: Sequence[Background] = ()
     #: What of the history cannot be sent at all: (message ids, reason).
     unusable: Sequence[tuple[list[str], str]] = ()
 
@@ -75,6 +95,7 @@ class Packed:
 class _Choice:
     units: list[int] = field(default_factory=list)
     hits: list[int] = field(default_factory=list)
+    background: list[int] = field(default_factory=list)
 
 
 def units_of(history: Sequence[Message]) -> tuple[list[Unit], list[tuple[list[str], str]]]:
@@ -141,7 +162,7 @@ def pack(parts: Parts, budget: int, counter: TokenCounter) -> Packed:
     messages = _arranged(parts, choice, kept)
     tokens = count_messages(counter, messages)
     while tokens > budget:  # the estimates were too low: give back the least relevant first, then the oldest
-        (choice.hits or choice.units).pop()
+        (choice.hits or choice.units or choice.background).pop()
         messages = _arranged(parts, choice, kept)
         tokens = count_messages(counter, messages)
     return Packed(
@@ -164,8 +185,11 @@ def _chosen(parts: Parts, kept: int | None, room: int, counter: TokenCounter) ->
     choice = _Choice()
     newest_first = [n for n in reversed(range(len(parts.history))) if n != kept]
     costs = _UnitCosts(parts.history, counter)
-    share = int(room * RECENT_SHARE) if parts.hits else room
-    used = _take_units(newest_first, costs, share, choice)
+    used = _take_background(parts, room, counter, choice, for_history=False)
+    share = int((room - used) * RECENT_SHARE) if parts.hits else room - used
+    used += _take_units(newest_first, costs, share, choice)
+    if len(choice.units) < len(newest_first):
+        used += _take_background(parts, room - used, counter, choice, for_history=True)
     used += _take_hits(parts, kept, room - used, counter, choice)
     rest = [n for n in newest_first if n not in choice.units]
     _take_units(rest, costs, room - used, choice)
@@ -196,6 +220,19 @@ def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: _C
             choice.units.append(number)
             used += costs[number]
     return used
+
+
+def _take_background(parts: Parts, room: int, counter: TokenCounter, choice: _Choice, *, for_history: bool) -> int:
+    shown = {name for number in choice.units for name in parts.history[number].ids}
+    spent: dict[str, int] = {}
+    for number, each in enumerate(parts.background):
+        if each.for_history != for_history or (each.message_ids and shown.issuperset(each.message_ids)):
+            continue
+        cost = _line_tokens(_plain(each.text), counter) + (0 if each.kind in spent else _TITLE_TOKENS)
+        if spent.get(each.kind, 0) + cost <= each.share * room:
+            choice.background.append(number)
+            spent[each.kind] = spent.get(each.kind, 0) + cost
+    return sum(spent.values()) + (_BLOCK_TOKENS if spent else 0)
 
 
 def _take_hits(parts: Parts, kept: int | None, room: int, counter: TokenCounter, choice: _Choice) -> int:
@@ -241,8 +278,10 @@ def _arranged(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str,
     if parts.system is not None:
         messages.append({"role": "system", "content": parts.system})
     messages += [chat for number, chats in turns.items() if number < split for chat in chats]
-    if choice.hits:
-        messages.append({"role": "user", "content": recalled_block([parts.hits[n] for n in choice.hits])})
+    if choice.hits or choice.background:
+        background = [parts.background[number] for number in choice.background]
+        block = recalled_block([parts.hits[number] for number in choice.hits], background)
+        messages.append({"role": "user", "content": block})
     if parts.message is not None:
         messages.append({"role": "user", "content": parts.message})
     elif kept is not None:
@@ -250,9 +289,13 @@ def _arranged(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str,
     return messages + [chat for number, chats in turns.items() if number > split for chat in chats]
 
 
-def recalled_block(hits: Sequence[RecallHit]) -> str:
-    """The one block of recalled text: in order of time, each message with its date and speaker."""
-    lines = []
+def recalled_block(hits: Sequence[RecallHit], background: Sequence[Background] = ()) -> str:
+    """The one block of recalled text: background first, then messages by time, each with its date and speaker."""
+    lines: list[str] = []
+    for each in background:
+        if f"[{each.title}]" not in lines:
+            lines.append(f"[{each.title}]")
+        lines.append(_plain(each.text))
     heading = None
     for hit in sorted(hits, key=lambda hit: (hit.created_at, hit.seq)):
         if _heading(hit) != heading:
@@ -282,6 +325,9 @@ def _items(parts: Parts, choice: _Choice, kept: int | None, counter: TokenCounte
     for number in sorted(choice.units):
         unit = parts.history[number]
         items.append(_item("recent", unit.ids, count_messages(counter, unit.as_chat()), "recent turn"))
+    for number in choice.background:
+        each = parts.background[number]
+        items.append(_item(each.kind, each.message_ids, counter.count(_plain(each.text)), each.why))
     for number in sorted(choice.hits):
         hit = parts.hits[number]
         why = {"rank": number + 1, "score": hit.score, **hit.why}
@@ -307,6 +353,10 @@ def _left_out(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str,
     for unit in parts.history:
         if not shown.issuperset(unit.ids) and not packed.issuperset(unit.ids):
             left.append({"kind": "recent", "message_ids": unit.ids, "reason": "no room in the budget"})
+    for number, each in enumerate(parts.background):
+        if number not in choice.background and not each.for_history:
+            ids, reason = list(each.message_ids), "no room in its share of the budget"
+            left.append({"kind": each.kind, "message_ids": ids, "reason": reason})
     for hit in parts.hits:
         if hit.message_id in packed or hit.message_id in shown:
             continue

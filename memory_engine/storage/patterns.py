@@ -167,12 +167,12 @@ def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correc
     return True
 
 
-def in_scope(db: Connection, key: ScopeKey, kind: str | None = None) -> list[Pattern]:
+def in_scope(db: Connection, key: ScopeKey, kind: str | None = None, limit: int = _MOST) -> list[Pattern]:
     """The scope's patterns, those seen last first, each with its newest messages."""
     query = select(PatternRow).where(*_in_scope(key))
     if kind is not None:
         query = query.where(PatternRow.kind == kind)
-    return _read(db, key, db.execute(query.order_by(PatternRow.last_at.desc()).limit(_MOST)).all())
+    return _read(db, key, db.execute(query.order_by(PatternRow.last_at.desc()).limit(limit)).all())
 
 
 def find(db: Connection, key: ScopeKey, pattern_id: str) -> Pattern | None:

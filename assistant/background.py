@@ -1,0 +1,54 @@
+"""What stands in a prompt beside recalled text: notes, what people said of themselves, a summary of history."""
+
+from assistant.packing import Background
+from assistant.prompt_request import PromptRequest
+from memory_engine import MemoryEngine, Note, Pattern, Scope
+from memory_engine.errors import ConversationNotFound
+
+#: The part of the room that each kind may take.
+_NOTES_SHARE, _PATTERNS_SHARE, _SUMMARY_SHARE = 0.25, 0.08, 0.15
+#: Statements that are considered, those made last.
+_STATEMENTS = 6
+
+
+def background_of(engine: MemoryEngine, request: PromptRequest, scope: Scope) -> list[Background]:
+    """The background of a prompt; a prompt of an earlier time has none, because all of it is of now."""
+    if request.as_of is not None:
+        return []
+    notes = [_note(note) for note in engine.notes.of(scope, request.agent)]
+    patterns = [_pattern(pattern) for pattern in engine.patterns.in_force(scope, _STATEMENTS)]
+    return [*notes, *patterns, *_summary(engine, request.conversation_id, scope)]
+
+
+def _note(note: Note) -> Background:
+    return Background(
+        kind="note", title="notes", text=f"{note.name}: {note.text}", message_ids=(),
+        why=f"note {note.name!r}, version {note.version}, written by {note.written_by}", share=_NOTES_SHARE,
+    )  # fmt: skip
+
+
+def _pattern(pattern: Pattern) -> Background:
+    shown = pattern.evidence[0].message
+    said = f"{shown.created_at.date().isoformat()}, {shown.name or shown.role}: {pattern.text}"
+    why = f"{pattern.pattern_id}: {pattern.kind} about {pattern.slot}, {pattern.state}, shown {pattern.support} times"
+    return Background(
+        kind="pattern", title="what people said of themselves", text=said, message_ids=(shown.message_id,),
+        why=why, share=_PATTERNS_SHARE,
+    )  # fmt: skip
+
+
+def _summary(engine: MemoryEngine, conversation_id: str, scope: Scope) -> list[Background]:
+    try:
+        found = engine.history.summaries(conversation_id, scope=scope)
+    except ConversationNotFound:  # a prompt may open a conversation
+        return []
+    return [
+        Background(
+            kind="summary", title="earlier in this conversation", text=sentence.text,
+            message_ids=tuple(citation.message_id for citation in sentence.citations),
+            why=f"{summary.summary_id}: part of the history has no room; made by {summary.made_by}",
+            share=_SUMMARY_SHARE, for_history=True,
+        )
+        for summary in found[:1]
+        for sentence in summary.sentences
+    ]  # fmt: skip
