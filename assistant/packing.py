@@ -186,10 +186,10 @@ def _chosen(parts: Parts, kept: int | None, room: int, counter: TokenCounter) ->
     newest_first = [n for n in reversed(range(len(parts.history))) if n != kept]
     costs = _UnitCosts(parts.history, counter)
     used = _take_background(parts, room, counter, choice, for_history=False)
+    if not costs.fit(newest_first, room - used):
+        used += _take_background(parts, room - used, counter, choice, for_history=True)
     share = int((room - used) * RECENT_SHARE) if parts.hits else room - used
     used += _take_units(newest_first, costs, share, choice)
-    if len(choice.units) < len(newest_first):
-        used += _take_background(parts, room - used, counter, choice, for_history=True)
     used += _take_hits(parts, kept, room - used, counter, choice)
     rest = [n for n in newest_first if n not in choice.units]
     _take_units(rest, costs, room - used, choice)
@@ -210,6 +210,15 @@ class _UnitCosts:
             self._known[number] = count_messages(self._counter, self._history[number].as_chat())
         return self._known[number]
 
+    def fit(self, numbers: Sequence[int], room: int) -> bool:
+        """Whether all of these units have room; no more of them are counted than tell."""
+        total = 0
+        for number in numbers:
+            total += self[number]
+            if total > room:
+                return False
+        return True
+
 
 def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: _Choice) -> int:
     used = 0
@@ -223,10 +232,9 @@ def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: _C
 
 
 def _take_background(parts: Parts, room: int, counter: TokenCounter, choice: _Choice, *, for_history: bool) -> int:
-    shown = {name for number in choice.units for name in parts.history[number].ids}
     spent: dict[str, int] = {}
     for number, each in enumerate(parts.background):
-        if each.for_history != for_history or (each.message_ids and shown.issuperset(each.message_ids)):
+        if each.for_history != for_history:
             continue
         cost = _line_tokens(_plain(each.text), counter) + (0 if each.kind in spent else _TITLE_TOKENS)
         if spent.get(each.kind, 0) + cost <= each.share * room:

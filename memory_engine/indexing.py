@@ -1,6 +1,7 @@
 """From the outbox to vectors and their index: one background thread whose every step can be done again."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from memory_engine.errors import MemoryEngineError
@@ -13,8 +14,8 @@ from memory_engine.storage.database import Database
 
 _BATCH = 2_000
 _RETRY_SECONDS = 5.0
-#: What waits for silence is looked at so often.
-_ROUND_SECONDS = 30.0
+#: Without a commit for so long it is calm; what waits for that is done so often at the least.
+_CALM_SECONDS, _ROUND_SECONDS = 2.0, 30.0
 
 
 class Indexer:
@@ -135,11 +136,12 @@ class Indexer:
 
 
 class BackgroundWorker:
-    """The thread that works whenever it is told that something was committed, and from time to time."""
+    """The thread that indexes at once whatever was committed, and does the rest when it is calm, or overdue."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        """Take what is to be done."""
-        self._work = work
+    def __init__(self, index: Callable[[], None], rest: Callable[[], None]) -> None:
+        """Take what is to be done at once, and what may wait."""
+        self._index = index
+        self._rest = rest
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
@@ -162,13 +164,18 @@ class BackgroundWorker:
         self._thread.join()
 
     def _run(self) -> None:
+        wait, rested = 0.0, time.monotonic()
         while True:
-            self._wake.wait(timeout=_ROUND_SECONDS if self.problem is None else _RETRY_SECONDS)
+            woken = self._wake.wait(timeout=wait)
             self._wake.clear()
             if self._stopping.is_set():
                 return
             try:
-                self._work()
+                self._index()
+                wait = _CALM_SECONDS
+                if not woken or time.monotonic() - rested > _ROUND_SECONDS:
+                    self._rest()
+                    wait, rested = _ROUND_SECONDS, time.monotonic()
                 self.problem = None
             except MemoryEngineError as exc:
-                self.problem = exc.message
+                self.problem, wait = exc.message, _RETRY_SECONDS

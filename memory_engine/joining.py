@@ -67,10 +67,9 @@ class Parts:
             lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
         )  # fmt: skip
         self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
-        self.worker = BackgroundWorker(self._work)
+        self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), self._rest)
 
-    def _work(self) -> None:
-        self.generation.indexer.work()
+    def _rest(self) -> None:
         self.consolidator.work()
         self.linker.work()
         self.learner.work()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,6 +82,8 @@ def _weights(candidates: Sequence[Candidate]) -> list[float]:
 
 
 def _central(likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+    import networkx as nx  # here, because it takes half a second and most starts do not need it
+
     graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(len(likeness)))
     for row, near in enumerate(np.argsort(-likeness, axis=1, kind="stable")[:, :_JOINED].tolist()):

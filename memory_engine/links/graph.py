@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from memory_engine.models import Link
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 #: The links of these threads, strongest first.
 Load = Callable[[Sequence[str]], Sequence[Link]]
@@ -32,6 +34,8 @@ class Neighbourhood:
 
 def around(load: Load, thread_id: str, depth: int) -> Neighbourhood:
     """What can be reached from a conversation in so many steps."""
+    import networkx as nx
+
     graph = _grown(load, [thread_id], depth, until=None)
     communities = nx.community.louvain_communities(graph, weight="weight", seed=_SEED)
     ordered = sorted((sorted(members) for members in communities), key=lambda members: (-len(members), members))
@@ -45,6 +49,8 @@ def path(load: Load, source: str, target: str) -> tuple[Link, ...] | None:
 
     Among chains, the one whose weights multiply to the most.
     """
+    import networkx as nx
+
     if source == target:
         return ()
     graph = _grown(load, [source], _LONGEST_PATH, until=target)
@@ -56,6 +62,8 @@ def path(load: Load, source: str, target: str) -> tuple[Link, ...] | None:
 
 def _grown(load: Load, start: Sequence[str], depth: int, until: str | None) -> "nx.Graph[str]":
     """The graph within so many steps; one step more where `until` was just met, for a better way to it."""
+    import networkx as nx  # here, because it takes half a second and most starts do not need it
+
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(start)
     edge: list[str] = list(start)

@@ -269,7 +269,7 @@ def test_an_unknown_route_is_404(api: Api) -> None:
         ("POST", SAY, {"message": "x", "stream": True}),
         ("POST", RECALL, {"query": "x", "scope": "namespace"}),
         ("POST", "/v1/memory/prune", {}),
-        ("GET", "/v1/memory/conversations/c/links", None),
+        ("GET", "/v1/memory/receipts/rcpt_x", None),
         ("GET", "/v1/threads/t", None),
         ("POST", "/v1/chat/completions", {}),
     ],
