@@ -50,14 +50,14 @@ def fill(engine: MemoryEngine, conversations: int) -> None:
 
 
 def measure(work: Callable[[int], object], conversations: int, times: int) -> tuple[float, float]:
-    """CPU milliseconds, median and 95th percentile."""
+    """CPU milliseconds of this thread, median and 95th percentile; the background works meanwhile."""
     chance = random.Random(_SEED)
     spent = []
     for _ in range(times):
         at = chance.randrange(conversations)
-        started = time.process_time()
+        started = time.thread_time()
         work(at)
-        spent.append(1000 * (time.process_time() - started))
+        spent.append(1000 * (time.thread_time() - started))
     return statistics.median(spent), sorted(spent)[int(0.95 * len(spent))]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
@@ -190,7 +190,8 @@ def of_threads(
 
 def find(db: Connection, key: ScopeKey, link_id: str, now: int) -> Link | None:
     """One link of the scope, whatever its state."""
-    rows = db.execute(_links().where(*_is(key, link_id))).all()
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "link_id": link_id}
+    rows = db.execute(_ONE, here).all()
     return next(iter(_links_of(db, key, rows, now)), None)
 
 
@@ -213,22 +214,30 @@ def _touches(thread_id: str) -> Any:
 
 def _rows(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[Any]:
     rows: dict[str, Any] = {}
-    here = (LinkRow.namespace_id == key.namespace_id, LinkRow.scope_id == key.scope_id)
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
     for start in range(0, len(thread_ids), IN_LIST):
-        some = thread_ids[start : start + IN_LIST]
-        for end in (LinkRow.source_id, LinkRow.target_id):
-            query = _links().where(*here, end.in_(some)).order_by(LinkRow.weight.desc()).limit(_MOST)
-            rows.update((row.link_id, row) for row in db.execute(query))
+        some = {**here, "thread_ids": list(thread_ids[start : start + IN_LIST])}
+        for query in (_OF_SOURCES, _OF_TARGETS):
+            rows.update((row.link_id, row) for row in db.execute(query, some))
     return list(rows.values())
 
 
-def _links() -> Any:
+def _joined() -> Any:
     source, target = aliased(AssistantThread), aliased(AssistantThread)
     ends = (source.conversation_id.label("source"), target.conversation_id.label("target"))
     joined = select(*LinkRow.__table__.columns, *ends)
     for end, column in ((source, LinkRow.source_id), (target, LinkRow.target_id)):
         joined = joined.join(end, (end.namespace_id == LinkRow.namespace_id) & (end.thread_id == column))
-    return joined
+    here = (LinkRow.namespace_id == bindparam("namespace_id"), LinkRow.scope_id == bindparam("scope_id"))
+    return joined.where(*here)
+
+
+# Built once: a walk over the graph asks them at every step, and building one costs more than answering it.
+_LINKS = _joined()
+_THREADS: Any = bindparam("thread_ids", expanding=True)
+_OF_SOURCES = _LINKS.where(LinkRow.source_id.in_(_THREADS)).order_by(LinkRow.weight.desc()).limit(_MOST)
+_OF_TARGETS = _LINKS.where(LinkRow.target_id.in_(_THREADS)).order_by(LinkRow.weight.desc()).limit(_MOST)
+_ONE = _LINKS.where(LinkRow.link_id == bindparam("link_id"))
 
 
 def _links_of(

@@ -356,7 +356,6 @@ class LinkRow(Base):
         ForeignKeyConstraint(*_SOURCE, ondelete="CASCADE"),
         ForeignKeyConstraint(*_TARGET, ondelete="CASCADE"),
         Index("ix_links_target", "namespace_id", "target_id"),
-        Index("ix_links_scope", "namespace_id", "scope_id"),
     )
 
 

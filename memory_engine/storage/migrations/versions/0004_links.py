@@ -30,7 +30,6 @@ def upgrade() -> None:
         _references(("namespace_id", "target_id"), "assistant_threads", ("namespace_id", "thread_id")),
     )
     op.create_index("ix_links_target", "links", ["namespace_id", "target_id"])
-    op.create_index("ix_links_scope", "links", list(_SCOPE))
     op.create_table(
         "link_messages",
         *(_whole(column) for column in _SCOPE),
