@@ -152,6 +152,8 @@ def test_a_server_embeds_in_the_background_and_words_find_until_then(tmp_path: P
         assert all(hit.why["vector"] for hit in again.hits)
         assert engine.parts()["embedder"].ok
         assert model.embedded.count("The zeppelin leaves on Friday.") == 1, "each text is paid for once"
+        engine.consolidate()
+        assert model.requests == [], "no chat model is called for what is kept, nor for what is made of it"
 
 
 def test_the_command_through_the_service_and_without_it(tmp_path: Path) -> None:
