@@ -38,7 +38,7 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("favourite", r"\bmy favou?rite (?P<about>\w+) (?:is|are)\b"),
         ("habit", r"\b(?:i|we) (?:(?:always|usually|now|only|never) )*(?P<about>\w+) (?:\w+ )?(?:on (?:mon|tues|wednes"
                   r"|thurs|fri|satur|sun)days|(?:every|each) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"),
-        ("rule", r"\b(?:please )?(?:always|never) (?P<about>\w+ \w+)"),
+        ("rule", r"^(?:please,? )?(?:always|never) (?P<about>\w+ \w+)"),
         # French
         ("name", r"\b(?:appelle[sz]?-moi|je m'appelle|mon nom est)\s+\w"),
         ("home", r"\b(?:j'habite|nous habitons|je vis|j'ai déménagé|je suis installée?)"

@@ -66,7 +66,16 @@ def test_a_newer_statement_is_about_the_same(older: str, newer: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Do you prefer tea?", "Should I call me a cab?", "The house prefers nobody.", "We agreed on Friday.", "", "🙂"],
+    [
+        "It never takes the lock.",
+        "Harps are always an exception.",
+        "Do you prefer tea?",
+        "Should I call me a cab?",
+        "The house prefers nobody.",
+        "We agreed on Friday.",
+        "",
+        "🙂",
+    ],
 )
 def test_what_states_nothing_of_the_speaker(text: str) -> None:
     assert slots(text) == []
