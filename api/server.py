@@ -7,6 +7,7 @@ import sys
 
 import typer
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from api.app import create_app
 from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
@@ -23,6 +24,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         MemoryEngineError: the store cannot be opened.
     """
     _check_allowed(settings, host, workers)
+    use_one_thread()
     services = open_services(settings)
     try:
         remove_service_file(settings.data_dir)  # what a service that was killed left behind would mislead commands
@@ -39,6 +41,15 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
     finally:
         remove_service_file(settings.data_dir)
         services.close()
+
+
+def use_one_thread() -> None:
+    """Let numpy multiply in the thread that asks, in this whole process.
+
+    Our matrices are small and our requests many: BLAS's own threads would be no faster, and would spin after every
+    product, so that twice the CPU is spent.
+    """
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def _serve(server: uvicorn.Server, listener: socket.socket) -> None:

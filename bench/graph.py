@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from api.server import use_one_thread
 from memory_engine import MemoryEngine, Scope
 from memory_engine.models import to_micros
 from memory_engine.storage import links, scopes
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=100, help="walks of each kind")
     options = parser.parse_args()
+    use_one_thread()
     with tempfile.TemporaryDirectory() as folder, MemoryEngine.open(folder) as engine:
         fill(engine, options.conversations)
         print(f"{options.conversations:,} conversations, {engine.stats().links:,} links\n")

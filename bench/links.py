@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from api.server import use_one_thread
 from bench.datasets import Haystack, locomo
 from memory_engine import Link, MemoryEngine, Page, Scope
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of the data sets")
     options = parser.parse_args()
+    use_one_thread()
     haystacks = locomo(options.data / "locomo")
     with tempfile.TemporaryDirectory() as folder, MemoryEngine.open(folder) as engine:
         started = time.process_time()

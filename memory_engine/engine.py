@@ -33,7 +33,7 @@ from memory_engine.models import (
 )
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, no_progress
-from memory_engine.recall.recaller import DEFAULT_THRESHOLD
+from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
 from memory_engine.storage import scopes, summaries

@@ -15,6 +15,8 @@ from memory_engine.lexical.analysis import ANALYSER_VERSION
 from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
 from memory_engine.ports import Clock, Embedder
+from memory_engine.recall.candidates import Candidates
+from memory_engine.recall.question import QuestionReader
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
@@ -166,8 +168,10 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
     database, space, threshold = store.database, embedder.space, store.options.index_threshold
     index = ChromaIndex(store.chroma, store_id=store.store_id, space_id=space_id)
     residents = ResidentScopes(database, space_id=space_id, dimension=space.dimension, embeds_at_once=embedder.is_local)
-    recaller = Recaller(database, residents, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
-    recaller.use_index(index, threshold)
+    recaller = Recaller(
+        database, residents, Candidates(residents, index, threshold), QuestionReader(embedder, store.term_key),
+        store.options.clock, space_id=space_id,
+    )  # fmt: skip
     rememberer = Rememberer(database, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
     indexer = Indexer(database, index, rememberer, residents, space_id=space_id, threshold=threshold)
     return Generation(

@@ -120,7 +120,8 @@ def stems_of(word: str) -> tuple[str, ...]:
 
 def language_of(words: Sequence[str]) -> str:
     """The language with the most stop words among these; where that does not tell, lingua's guess."""
-    script = [language for language in STOP_WORDS if (language == "russian") == _is_cyrillic(words)]
+    is_cyrillic = _is_cyrillic(words)
+    script = [language for language in STOP_WORDS if (language == "russian") == is_cyrillic]
     votes = {language: sum(word in STOP_WORDS[language] for word in words) for language in script}
     best = max(votes.values())
     leaders = [language for language in script if votes[language] == best]
@@ -160,7 +161,7 @@ def _bigrams(run: str) -> list[str]:
 
 
 def _is_cyrillic(words: Sequence[str]) -> bool:
-    return 2 * sum(bool(_CYRILLIC.search(word)) for word in words) > len(words)
+    return 2 * sum(_CYRILLIC.search(word) is not None for word in words) > len(words)
 
 
 def _languages_of(word: str) -> list[str]:

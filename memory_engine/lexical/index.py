@@ -6,7 +6,7 @@ size, so that n messages added one by one cost n log n, and readers never wait.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log1p
 
 import numpy as np
@@ -96,6 +96,8 @@ class LexicalIndex:
     segments: tuple[Segment, ...] = ()
     #: Terms in each message; shape (messages,).
     lengths: NDArray[np.int32]
+    #: The positions of the messages that are scored; None for all.
+    scored: NDArray[np.int64] | None = None
 
     @classmethod
     def empty(cls) -> "LexicalIndex":
@@ -123,22 +125,38 @@ class LexicalIndex:
         """The positions of the messages that have the term, rising."""
         return self._postings(np.array([term], np.uint32))[0]
 
+    def part(self, positions: NDArray[np.int64]) -> "LexicalIndex":
+        """The same index, scoring the messages at these rising positions alone, which it numbers anew."""
+        return replace(self, scored=positions)
+
+    def rarest(self, query: Sequence[SoughtTerm], allowed: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+        """The positions of at most so many allowed messages that have the query's words, rarest words first."""
+        found = [documents[allowed[documents]] for documents, _ in (self._postings(term.stems) for term in query)]
+        chosen = np.zeros(0, np.int64)
+        for documents in sorted(found, key=len):
+            chosen = np.union1d(chosen, documents[-(most - len(chosen)) :])
+            if len(chosen) >= most:
+                break
+        return chosen
+
     def scores(self, query: Sequence[SoughtTerm]) -> LexicalScores:
-        """Score every message for the words of a query."""
-        total = len(self.lengths)
-        scores, similar = np.zeros(total), np.zeros(total)
+        """Score every message, or every message of the part, for the words of a query."""
+        place = self._place()
+        lengths = self.lengths if self.scored is None else self.lengths[self.scored]
+        scores, similar = np.zeros(len(lengths)), np.zeros(len(lengths))
         matches, rarities = [], []
-        average = max(1.0, float(self.lengths.mean()) if total else 1.0)
-        norm = K1 * (1 - B + B * np.minimum(self.lengths / average, LONGEST_RATIO))
+        average = max(1.0, float(self.lengths.mean()) if len(self.lengths) else 1.0)
+        norm = K1 * (1 - B + B * np.minimum(lengths / average, LONGEST_RATIO))
         for term in query:
-            documents, counts = self._postings(term.stems)
-            matches.append(documents)
-            idf = self._rarity(len(documents))
+            everywhere, counts = self._postings(term.stems)
+            idf = self._rarity(len(everywhere))
             rarities.append(idf)
+            documents, counts = _placed(place, everywhere, counts)
+            matches.append(documents)
             own = idf * counts / (counts + norm[documents])
             scores[documents] += own
             if len(term.similar):
-                lent = self._lent(term, idf, norm)
+                lent = self._lent(term, idf, norm, place)
                 lent[documents] = np.maximum(lent[documents] - own, 0.0)
                 similar += lent
         most = sum(rarities) or 1.0
@@ -150,15 +168,24 @@ class LexicalIndex:
         others = len(self.lengths) + PRIOR_MESSAGES - documents
         return float(log1p((others + 0.5) / (documents + 0.5)) ** RARITY)
 
-    def _lent(self, term: SoughtTerm, idf: float, norm: Floats) -> Floats:
+    def _place(self) -> NDArray[np.int32] | None:
+        """Where each message stands in the part, -1 for those outside it; None where all are scored."""
+        if self.scored is None:
+            return None
+        place = np.full(len(self.lengths), -1, np.int32)
+        place[self.scored] = np.arange(len(self.scored), dtype=np.int32)
+        return place
+
+    def _lent(self, term: SoughtTerm, idf: float, norm: Floats, place: NDArray[np.int32] | None) -> Floats:
         """What similar words say of every message: the best of them counts, and none is rarer than the word."""
-        lent = np.zeros(len(self.lengths))
+        lent = np.zeros(len(norm))
         found = [segment.spans(term.similar) for segment in self.segments]
         sizes = sum((stops - starts for starts, stops in found), np.zeros(len(term.similar), np.int64))
         for at in np.flatnonzero(sizes):
             worth = term.worth[at] * min(idf, self._rarity(int(sizes[at])))
             for segment, (starts, stops) in zip(self.segments, found, strict=True):
-                documents, counts = segment.documents[starts[at] : stops[at]], segment.counts[starts[at] : stops[at]]
+                span = slice(starts[at], stops[at])
+                documents, counts = _placed(place, segment.documents[span], segment.counts[span])
                 lent[documents] = np.maximum(lent[documents], worth * counts / (counts + norm[documents]))
         return lent
 
@@ -171,6 +198,17 @@ class LexicalIndex:
         # A message that has a word under two stems has it once, with both counts.
         unique, inverse = np.unique(documents, return_inverse=True)
         return unique, np.bincount(inverse, counts).astype(np.int32)
+
+
+def _placed(
+    place: NDArray[np.int32] | None, documents: NDArray[np.int32], counts: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Postings by the places of their messages in the part, those outside it left out."""
+    if place is None:
+        return documents, counts
+    placed = place[documents]
+    inside = placed >= 0
+    return placed[inside], counts[inside]
 
 
 def _segment(terms: TermIds, documents: NDArray[np.int32]) -> Segment:

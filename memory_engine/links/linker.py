@@ -107,8 +107,8 @@ class Linker:
         spoken, surfaces = self._terms(said)
         words = [Word(term=term, here=len(seqs), there=_elsewhere(memory, term, here)) for term, seqs in spoken.items()]
         conversations = len(catalogue.labels["conversation"])
-        lengths = np.bincount(catalogue.conversation, catalogue.words, minlength=conversations).astype(int)
-        found = shared_words.shared(words, conversations, int(lengths[here]), dict(enumerate(lengths.tolist())))
+        lengths = {other: catalogue.extents[other].words for word in words for other in word.there}
+        found = shared_words.shared(words, conversations, catalogue.extents[here].words, lengths)
         likely = sorted(found, key=lambda other: (-found[other].score, other))[:_COMPARED]
         made = []
         with self._database.read() as db:
@@ -241,8 +241,8 @@ def _places(
 def _kind(thread: Thread, met: Thread, found: Shared, catalogue: CatalogueView, pair: tuple[int, int]) -> str:
     """How two conversations that share words go together."""
     if thread.agent != met.agent:
-        times = [catalogue.created_at[catalogue.conversation == number] for number in pair]
-        apart = max(int(times[0].min() - times[1].max()), int(times[1].min() - times[0].max()))
+        one, other = (catalogue.extents[number] for number in pair)
+        apart = max(one.first_at - other.last_at, other.first_at - one.last_at)
         if timedelta(microseconds=apart) <= _CONTINUED:
             return "continuation"
     return "entity" if found.is_entity else "topic"

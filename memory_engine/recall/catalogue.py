@@ -4,8 +4,8 @@ Columns of one row a message, in the order of seq. A session is a span of activi
 ends it, and neighbours are neighbours within a session.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,16 @@ class _Labels:
         return self.numbers[text]
 
 
+@dataclass(kw_only=True, slots=True)
+class Extent:
+    """How far a conversation reaches; it grows."""
+
+    words: int
+    #: Microseconds.
+    first_at: int
+    last_at: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogueView:
     """The catalogue at one moment; later appends do not touch it."""
@@ -59,9 +69,31 @@ class CatalogueView:
     labels: dict[str, dict[str | None, int]]
     #: Conversation ids by number; shared likewise.
     conversations: Sequence[str | None]
+    #: Of each conversation, by number; shared, so it may be ahead of the view.
+    extents: Mapping[int, Extent]
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    def part(self, positions: Ints) -> "CatalogueView":
+        """The messages at these rising positions alone; a neighbour that is not among them counts as none."""
+        place = np.full(len(self) + 1, -1, np.int64)  # the last is where -1 leads
+        place[positions] = np.arange(len(positions))
+        columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
+        columns["previous"] = place[columns["previous"]]
+        columns["next"] = place[self.following(positions)]
+        return replace(self, **columns)
+
+    def with_neighbours(self, positions: Ints, reach: int) -> Ints:
+        """These positions and those up to `reach` before and after in their sessions, rising."""
+        around = [positions]
+        for step in (self.preceding, self.following):
+            reached = positions
+            for _ in range(reach):
+                reached = step(reached)
+                reached = reached[reached >= 0]
+                around.append(reached)
+        return np.unique(np.concatenate(around))
 
     def number(self, column: str, text: str) -> int:
         """The number that stands for the text in that column, or -1 when it never occurs."""
@@ -95,6 +127,7 @@ class Catalogue:
         self._rows = 0
         self._buffers = {column: np.zeros(64, np.int64) for column in _COLUMNS}
         self._labels = {column: _Labels() for column in ("conversation", "role", "name", "agent")}
+        self._extents: dict[int, Extent] = {}
         self._newest: dict[int, int] = {}  # position of the newest message of each conversation
         self._sessions = 0
 
@@ -123,6 +156,7 @@ class Catalogue:
                 "asks": row.asks,
                 "next": -1,
             }
+            self._extend(values["conversation"], row)
             values |= self._session(values["conversation"], row.created_at)
             for column, value in values.items():
                 self._buffers[column][at] = value
@@ -135,7 +169,14 @@ class Catalogue:
         """The catalogue as it is now."""
         columns = {column: buffer[: self._rows] for column, buffer in self._buffers.items()}
         labels = {column: label.numbers for column, label in self._labels.items()}
-        return CatalogueView(**columns, labels=labels, conversations=self._labels["conversation"].texts)
+        return CatalogueView(
+            **columns, labels=labels, conversations=self._labels["conversation"].texts, extents=self._extents
+        )
+
+    def _extend(self, conversation: int, row: Any) -> None:
+        known = self._extents.setdefault(conversation, Extent(words=0, first_at=row.created_at, last_at=row.created_at))
+        known.words += row.words
+        known.first_at, known.last_at = min(known.first_at, row.created_at), max(known.last_at, row.created_at)
 
     def _session(self, conversation: int, created_at: int) -> dict[str, int]:
         previous = self._newest.get(conversation, -1)

@@ -1,6 +1,6 @@
 """Why a message was recalled, or at which stage it fell out, and by how much."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,16 @@ class Standing:
 
     at: int
     found: Ranking
-    filters: Filters
+    #: The filters that keep it out.
+    refusing: Sequence[str]
     #: Positions of what passed the floor, best first.
     passed: NDArray[np.int64]
     floor: float
     #: The relevance under which the asker wants nothing.
     least: float
     wanted: int
-    #: Whether its vector was held against the question's.
-    looked_at: bool
+    #: Whether it would have been ranked had nobody asked what became of it.
+    was_candidate: bool
 
 
 def parts_of(found: Ranking, at: int) -> dict[str, Any]:
@@ -52,10 +53,13 @@ def not_indexed() -> Fate:
 
 def fate(standing: Standing, why: Mapping[str, Any]) -> Fate:
     """What became of a message, in the order of the stages."""
-    refusing = standing.filters.refusing(standing.at)
-    if refusing:
-        detail = f"Kept out by {', '.join(refusing)}."
-        return Fate(stage="filter", detail=detail, figures={"filters": refusing}, why={})
+    if standing.refusing:
+        detail = f"Kept out by {', '.join(standing.refusing)}."
+        return Fate(stage="filter", detail=detail, figures={"filters": list(standing.refusing)}, why={})
+    if not standing.was_candidate:
+        detail = "Neither its words nor the vector index named it, so it was not ranked."
+        shown = _shown(float(standing.found.relevance[standing.at]))
+        return Fate(stage="candidate", detail=detail, figures={"score": shown}, why=why)
     substance = float(standing.found.substance[standing.at])
     if substance < standing.floor:
         return _under_the_floor(standing, substance, why)
@@ -74,10 +78,7 @@ def fate(standing: Standing, why: Mapping[str, Any]) -> Fate:
 
 def _under_the_floor(standing: Standing, substance: float, why: Mapping[str, Any]) -> Fate:
     figures = _gap("substance", substance, "floor", standing.floor)
-    if standing.looked_at:
-        return Fate(stage="floor", detail="It has too little to do with the query.", figures=figures, why=why)
-    detail = "Neither its words nor the vector index named it, so its vector was not looked at."
-    return Fate(stage="candidate", detail=detail, figures=figures, why=why)
+    return Fate(stage="floor", detail="It has too little to do with the query.", figures=figures, why=why)
 
 
 def _gap(name: str, value: float, bound_name: str, bound: float) -> dict[str, Any]:

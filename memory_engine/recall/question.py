@@ -39,6 +39,7 @@ class QuestionReader:
 
     def __init__(self, embedder: Embedder, term_key: bytes) -> None:
         self._embedder = embedder
+        self.dimension = embedder.space.dimension
         self._term_key = term_key
         self._similar = lru_cache(maxsize=20_000)(self._widened)
 

@@ -78,6 +78,8 @@ class Evidence:
     asker: Mask
     #: How near to the time that the question names each message was said, 0..1.
     timely: Floats
+    #: How much a cosine counts against the words' share in this scope, 0..1.
+    dense: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +102,7 @@ class Ranking:
 
 def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     """Add up the relevance of every message; those that are not allowed get minus infinity."""
-    dense, allowed = dense_share(catalogue.words), evidence.allowed
+    dense, allowed = evidence.dense, evidence.allowed
     parts = {
         "lexical": np.where(allowed, (1 - dense) * evidence.lexical, 0.0),
         "similar": np.where(allowed, (1 - dense) * evidence.similar, 0.0),
@@ -132,10 +134,13 @@ def dense_share(words: NDArray[np.int64]) -> float:
     return float(np.interp(np.log(max(mean_words, 1.0)), np.log(_MEAN_WORDS), _DENSE_SHARES))
 
 
-def floor(found: Ranking) -> float:
-    """The substance that a message needs to be a hit; more than any has where nothing speaks to the question."""
+def floor(found: Ranking, messages: int) -> float:
+    """The substance that a message needs to be a hit in a scope of so many messages.
+
+    It is more than any has where nothing speaks to the question.
+    """
     own = found.parts["lexical"] + found.parts["similar"] + found.parts["vector"]
-    gate = _GATE * (np.clip(len(own), _SMALL_SCOPE, _LARGE_SCOPE) / _LARGE_SCOPE) ** 0.5
+    gate = _GATE * (np.clip(messages, _SMALL_SCOPE, _LARGE_SCOPE) / _LARGE_SCOPE) ** 0.5
     evident, best = float(own.max(initial=0.0)), float(found.substance.max(initial=0.0))
     return _TAIL * best if evident >= gate else float(gate) * best / max(evident, 1e-9) + 1e-9
 

@@ -1,5 +1,6 @@
 """A question comes up once: filter, candidates, evidence, ranking, and the hits with their reasons."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_engine.errors import ConversationNotFound, IndexUnavailable
+from memory_engine.errors import ConversationNotFound
 from memory_engine.lexical.analysis import analyse_query
 from memory_engine.lexical.index import LexicalScores
 from memory_engine.lexical.time_expressions import time_asked
 from memory_engine.models import Fate, Message, RecallHit, RecallQuery, Recollection, ScopeKey, from_micros, to_micros
-from memory_engine.ports import Clock, Embedder, VectorIndex
+from memory_engine.ports import Clock
 from memory_engine.recall import explaining, ranking
+from memory_engine.recall.candidates import Candidates
 from memory_engine.recall.catalogue import CatalogueView, Ints
 from memory_engine.recall.filters import Filters
 from memory_engine.recall.question import Question, QuestionReader
@@ -22,25 +24,21 @@ from memory_engine.recall.resident import ResidentScopes, ScopeMemory
 from memory_engine.storage import changes, embeddings, messages, threads
 from memory_engine.storage.database import Database
 
-#: A scope with so many messages asks the vector index for candidates; a smaller one is scored whole.
-DEFAULT_THRESHOLD = 100_000
-#: Candidates that each of the two indexes names, at the least.
-_CANDIDATES = 400
-#: More messages than these that the index has not caught up with, and the scope is scored whole.
-_LONGEST_TAIL = 5_000
+#: Chooses the messages of a scope that are ranked for a question; None for all.
+Choose = Callable[[ScopeMemory, RecallQuery, Question, Filters], Ints | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """Every message of a scope held against one query."""
+    """The messages of a scope held against one query; positions are those in `memory`."""
 
+    #: The scope, or the part of it that was ranked.
     memory: ScopeMemory
     question: Question
     lexical: LexicalScores
+    #: Over the whole scope.
     filters: Filters
     found: Ranking
-    #: Positions of those that were held against the question's vector; None for all.
-    looked_at: Ints | None
     floor: float
     #: The relevance under which the asker wants nothing.
     least: float
@@ -55,27 +53,20 @@ class Recaller:
         self,
         database: Database,
         residents: ResidentScopes,
-        embedder: Embedder,
+        candidates: Candidates,
+        reader: QuestionReader,
         clock: Clock,
         *,
-        term_key: bytes,
         space_id: int,
     ) -> None:
         self._database = database
         self._residents = residents
         self._clock = clock
-        self._dimension = embedder.space.dimension
-        self._reader = QuestionReader(embedder, term_key)
+        self._reader = reader
         self._space_id = space_id
-        self._index: VectorIndex | None = None
-        self._threshold = DEFAULT_THRESHOLD
+        self._candidates = candidates
         #: What the last question could not be held against, or None.
         self.problem: str | None = None
-
-    def use_index(self, index: VectorIndex, threshold: int) -> None:
-        """Ask this index for candidates in scopes of at least `threshold` messages."""
-        self._index = index
-        self._threshold = threshold
 
     def recall(self, key: ScopeKey, query: RecallQuery) -> Recollection:
         """The hits, best first, and how many messages were left at each stage.
@@ -83,7 +74,7 @@ class Recaller:
         Raises:
             ConversationNotFound: a filter names a conversation that the scope does not have.
         """
-        judged = self._judge(key, query)
+        judged = self._judge(key, query, self._candidates.by_both)
         best = judged.passed[: query.k]
         funnel = explaining.funnel(judged.filters, above_floor=len(judged.passed), returned=len(best))
         hits = self._hits(key, judged, best, query)
@@ -92,11 +83,13 @@ class Recaller:
     def nearest(self, key: ScopeKey, query: RecallQuery) -> tuple[RecallHit, ...]:
         """The `k` messages that the filters leave and that have most to do with the query, were it ever so little.
 
+        In a large scope only what has the query's rarest words is looked at.
+
         Raises:
             ConversationNotFound: a filter names a conversation that the scope does not have.
         """
-        judged = self._judge(key, query)
-        left = np.flatnonzero(judged.filters.allowed)
+        judged = self._judge(key, query, self._candidates.by_words)
+        left = np.flatnonzero(np.isfinite(judged.found.relevance))
         return self._hits(key, judged, judged.found.ordered(left)[: query.k], query)
 
     def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
@@ -110,32 +103,43 @@ class Recaller:
         Raises:
             ConversationNotFound: a filter names a conversation that the scope does not have.
         """
-        judged = self._judge(key, query)
-        at = judged.memory.catalogue.positions(np.array([seq], np.int64))
-        if not len(at):
+        catalogue = self._residents.memory(key).catalogue
+        place = catalogue.positions(np.array([seq], np.int64))
+        if not len(place):
             return explaining.not_indexed()
+        was_candidate = True
+
+        def with_it(memory: ScopeMemory, query: RecallQuery, question: Question, filters: Filters) -> Ints | None:
+            nonlocal was_candidate
+            chosen = self._candidates.by_both(memory, query, question, filters)
+            was_candidate = chosen is None or bool(np.isin(place, chosen)[0])
+            return chosen if was_candidate or chosen is None else np.union1d(chosen, place)
+
+        judged = self._judge(key, query, with_it)
+        at = judged.memory.catalogue.positions(np.array([seq], np.int64))
         why = self._why(judged, int(at[0]), _words_at(judged, at)[0], None)
-        looked_at = judged.looked_at is None or bool(np.isin(at, judged.looked_at)[0])
         standing = explaining.Standing(
-            at=int(at[0]), found=judged.found, filters=judged.filters, passed=judged.passed, floor=judged.floor,
-            least=judged.least, wanted=query.k, looked_at=looked_at,
+            at=int(at[0]), found=judged.found, refusing=judged.filters.refusing(int(place[0])), passed=judged.passed,
+            floor=judged.floor, least=judged.least, wanted=query.k, was_candidate=was_candidate,
         )  # fmt: skip
         return explaining.fate(standing, why)
 
-    def _judge(self, key: ScopeKey, query: RecallQuery) -> Judged:
-        memory = self._residents.memory(key)
+    def _judge(self, key: ScopeKey, query: RecallQuery, choose: Choose) -> Judged:
+        whole = self._residents.memory(key)
         self._check_conversations(key, query)
-        catalogue = memory.catalogue
-        filters = self._filters(key, catalogue, query)
-        question = self._reader.read(query.text, catalogue.name_words)
+        filters = self._filters(key, whole.catalogue, query)
+        question = self._reader.read(query.text, whole.catalogue.name_words)
         self.problem = question.notice
-        lexical = memory.lexical.scores(question.sought)
-        looked_at = self._candidates(memory, query, question, lexical)
+        chosen = choose(whole, query, question, filters)
+        memory, allowed = whole, filters.allowed
+        if chosen is not None:
+            memory, allowed = whole.part(chosen), allowed[chosen]
+        catalogue, lexical = memory.catalogue, memory.lexical.scores(question.sought)
         evidence = Evidence(
             lexical=lexical.share,
             similar=lexical.similar,
-            cosine=self._cosines(memory, question, looked_at),
-            allowed=filters.allowed,
+            cosine=self._cosines(memory, question, whole),
+            allowed=allowed,
             words=[
                 (having, rarity)
                 for term, having, rarity in zip(question.terms, lexical.matches, lexical.rarities, strict=True)
@@ -143,13 +147,14 @@ class Recaller:
             ],
             spoken=_spoken(catalogue, question),
             asker=_said_by_asker(catalogue, question),
-            timely=_said_when_asked(catalogue, query, self._clock.now()),
+            timely=_said_when_asked(whole.catalogue, catalogue, query, self._clock.now()),
+            dense=ranking.dense_share(whole.catalogue.words),
         )
         found = ranking.rank(catalogue, evidence)
-        floor = ranking.floor(found)
+        floor = ranking.floor(found, len(whole.catalogue))
         least = -np.inf if query.min_score is None else ranking.relevance_of(query.min_score)
         return Judged(
-            memory=memory, question=question, lexical=lexical, filters=filters, found=found, looked_at=looked_at,
+            memory=memory, question=question, lexical=lexical, filters=filters, found=found,
             floor=floor, least=least, passed=found.ordered(found.passing(floor, least)),
         )  # fmt: skip
 
@@ -182,41 +187,19 @@ class Recaller:
                 seqs = messages.seqs_with_metadata(db, key, dict(query.metadata))
         return Filters.of(catalogue, query, seqs)
 
-    def _cosines(self, memory: ScopeMemory, question: Question, looked_at: Ints | None) -> NDArray[np.float64]:
+    def _cosines(self, memory: ScopeMemory, question: Question, whole: ScopeMemory) -> NDArray[np.float64]:
         if not question.vector.any():
             return np.zeros(len(memory.catalogue))
-        if looked_at is None:
+        if memory is whole:
             table = self._residents.vectors(memory.key, memory)
             found = table.whitening.cosines(table.vectors, table.lengths, question.vector)
             return _best_by_message(memory.catalogue, table.seqs, found)
         with self._database.read() as db:
-            seqs, rows = embeddings.vectors_of(db, memory.key, self._space_id, memory.catalogue.seq[looked_at].tolist())
-        vectors = embeddings.unpack(rows, self._dimension)
-        whitening = self._residents.whitening(memory.key, memory)
+            seqs, rows = embeddings.vectors_of(db, memory.key, self._space_id, memory.catalogue.seq.tolist())
+        vectors = embeddings.unpack(rows, self._reader.dimension)
+        whitening = self._residents.whitening(memory.key, whole)
         found = whitening.cosines(vectors, whitening.lengths(vectors), question.vector)
         return _best_by_message(memory.catalogue, seqs, found)
-
-    def _candidates(
-        self, memory: ScopeMemory, query: RecallQuery, question: Question, lexical: LexicalScores
-    ) -> Ints | None:
-        """The messages whose vectors are worth looking at; None when all are looked at."""
-        size = len(memory.catalogue)
-        if self._index is None or size < self._threshold or query.is_filtered:
-            return None
-        wanted = max(_CANDIDATES, 20 * query.k)
-        try:
-            watermark = self._index.watermark(memory.key)
-            tail = np.arange(np.searchsorted(memory.catalogue.seq, watermark, "right"), size)
-            if len(tail) > _LONGEST_TAIL or watermark == 0:
-                return None
-            probe = self._residents.whitening(memory.key, memory).probe(question.vector)
-            near = np.array(self._index.nearest(memory.key, probe, wanted), np.int64)
-        except IndexUnavailable:
-            return None  # SQL has everything; readiness reports the index itself
-        share = lexical.share + lexical.similar
-        worded = np.argpartition(-share, min(wanted, size - 1))[:wanted]
-        seeds = np.concatenate([memory.catalogue.positions(np.unique(near)), worded[share[worded] > 0]])
-        return np.union1d(with_neighbours(memory.catalogue, seeds), tail)
 
     def _hits(self, key: ScopeKey, judged: Judged, best: Ints, query: RecallQuery) -> tuple[RecallHit, ...]:
         seqs, explain = judged.memory.catalogue.seq[best].tolist(), query.explain
@@ -236,18 +219,6 @@ class Recaller:
         if text is not None and judged.lexical.similar[at] > 0:
             why["similar_words"] = self._reader.similar_in(judged.question, text)
         return why
-
-
-def with_neighbours(catalogue: CatalogueView, positions: Ints) -> Ints:
-    """These positions and those at distance 1 and 2 in their sessions."""
-    around = [positions]
-    for step in (catalogue.preceding, catalogue.following):
-        reached = positions
-        for _ in range(2):
-            reached = step(reached)
-            reached = reached[reached >= 0]
-            around.append(reached)
-    return np.unique(np.concatenate(around))
 
 
 def _words_at(judged: Judged, positions: Ints) -> list[list[str]]:
@@ -294,11 +265,13 @@ def _said_by_asker(catalogue: CatalogueView, question: Question) -> Mask:
     return said
 
 
-def _said_when_asked(catalogue: CatalogueView, query: RecallQuery, now: datetime) -> NDArray[np.float64]:
+def _said_when_asked(
+    whole: CatalogueView, catalogue: CatalogueView, query: RecallQuery, now: datetime
+) -> NDArray[np.float64]:
     """How near to the time that the question names each message was said; zeros where it names none."""
     if not len(catalogue):
         return np.zeros(0)
-    newest = from_micros(int(catalogue.created_at.max()))
+    newest = from_micros(int(whole.created_at.max()))
     asked = time_asked(query.text, query.as_of or now, newest)
     if asked is None:
         return np.zeros(len(catalogue))

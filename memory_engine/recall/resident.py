@@ -6,7 +6,7 @@ least recently used when all together take more than a byte limit.
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memory_engine.lexical.index import LexicalIndex
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Vectors
-from memory_engine.recall.catalogue import Catalogue, CatalogueView
+from memory_engine.recall.catalogue import Catalogue, CatalogueView, Ints
 from memory_engine.recall.ranking import dense_share
 from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_size
 from memory_engine.storage import embeddings, outbox, scopes, terms
@@ -36,6 +36,10 @@ class ScopeMemory:
     watermark: int
     catalogue: CatalogueView
     lexical: LexicalIndex
+
+    def part(self, positions: Ints) -> "ScopeMemory":
+        """The messages at these rising positions, by the statistics of the whole scope."""
+        return replace(self, catalogue=self.catalogue.part(positions), lexical=self.lexical.part(positions))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +129,8 @@ class ResidentScopes:
             return self._fitted(key, resident, memory)
 
     def _fitted(self, key: ScopeKey, resident: _Resident, memory: ScopeMemory) -> Whitening:
-        if resident.whitening is not None and resident.fitted_at >= memory.watermark:
+        is_final = resident.fitted_on == sample_size(LARGEST_SAMPLE)
+        if resident.whitening is not None and (is_final or resident.fitted_at >= memory.watermark):
             return resident.whitening
         seqs, vectors = self._first_vectors(key)
         rows = sample_size(len(seqs))

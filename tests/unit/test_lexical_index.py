@@ -72,3 +72,24 @@ def test_a_similar_word_adds_what_the_word_itself_does_not_say() -> None:
     assert found.similar[0] == found.similar[3] == 0
     assert found.similar[2] == 0  # it has the word itself, which says more
     assert [documents.tolist() for documents in found.matches] == [[0, 2]]
+
+
+@given(documents, queries, st.data())
+def test_a_part_is_scored_as_in_the_whole(docs: list[list[int]], query: list[list[int]], data: st.DataObject) -> None:
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(docs) - 1), min_size=1)))
+    asked = [sought(stems, {12 - stems[0]: 0.5}) for stems in query]
+    index = LexicalIndex.empty().appended([ids(doc) for doc in docs])
+    whole, part = index.scores(asked), index.part(np.array(chosen)).scores(asked)
+    assert part.share.tolist() == whole.share[chosen].tolist()
+    assert part.similar.tolist() == whole.similar[chosen].tolist()
+    for there, here in zip(whole.matches, part.matches, strict=True):
+        assert [chosen[at] for at in here] == [at for at in there if at in chosen]
+
+
+def test_the_rarest_words_name_the_candidates() -> None:
+    index = LexicalIndex.empty().appended([ids([1]), ids([1, 2]), ids([1]), ids([3]), ids([1, 3])])
+    everywhere = np.ones(5, bool)
+    asked = [sought([1]), sought([2]), sought([3])]
+    assert index.rarest(asked, everywhere, 3).tolist() == [1, 3, 4]
+    assert index.rarest(asked, everywhere, 4).tolist() == [1, 3, 4]  # the newest of the rest has word 1 too
+    assert index.rarest(asked, np.array([True, False, True, True, True]), 2).tolist() == [3, 4]

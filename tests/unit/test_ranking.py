@@ -42,7 +42,7 @@ def evidence(
     nobody = np.zeros(size, bool)
     return Evidence(
         lexical=np.array(lexical), similar=np.zeros(size), cosine=np.zeros(size), allowed=mask, spoken=nobody,
-        asker=nobody, timely=np.zeros(size),
+        asker=nobody, timely=np.zeros(size), dense=ranking.dense_share(np.full(size, 5)),
         words=[(np.array(having, np.int32), rarity) for having, rarity in words or ()],
     )  # fmt: skip
 
@@ -52,6 +52,16 @@ def test_sessions_end_at_an_idle_gap_and_interleaved_conversations_keep_their_ne
     view = catalogue(("a", 0, 5), ("b", 1, 5), ("a", 2, 5), ("a", 2 + gap, 5), ("b", 3, 5))
     assert view.previous.tolist() == [-1, -1, 0, -1, 1]
     assert view.session.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_a_part_keeps_the_neighbours_that_are_in_it() -> None:
+    view = catalogue(("a", 0, 5), ("b", 1, 5), ("a", 2, 5), ("a", 3, 5), ("b", 4, 5))
+    part = view.part(np.array([0, 2, 4]))
+    assert part.previous.tolist() == [-1, 0, -1]
+    assert part.next.tolist() == [1, -1, -1]
+    assert part.session.tolist() == [0, 0, 1]
+    assert view.with_neighbours(np.array([0]), 1).tolist() == [0, 2]
+    assert view.with_neighbours(np.array([3]), 3).tolist() == [0, 2, 3]
 
 
 def test_a_view_is_not_changed_by_what_comes_later() -> None:
@@ -125,10 +135,10 @@ def test_nothing_passes_where_nothing_speaks_to_the_question() -> None:
         return ranking.rank(view, evidence([best, *[best / 10] * (size - 1)]))
 
     weak, strong = found(0.15, 600), found(0.3, 600)
-    assert weak.substance.max() < ranking.floor(weak)
-    assert (strong.substance >= ranking.floor(strong)).sum() == 1
-    assert found(0.15, 150).substance.max() >= ranking.floor(found(0.15, 150))  # less is there by chance
-    assert found(0.0, 10).substance.max() < ranking.floor(found(0.0, 10))
+    assert weak.substance.max() < ranking.floor(weak, 600)
+    assert (strong.substance >= ranking.floor(strong, 600)).sum() == 1
+    assert found(0.15, 150).substance.max() >= ranking.floor(found(0.15, 150), 150)  # less is there by chance
+    assert found(0.0, 10).substance.max() < ranking.floor(found(0.0, 10), 10)
 
 
 def test_who_said_it_raises_a_hit_and_makes_none() -> None:
