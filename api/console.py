@@ -159,7 +159,7 @@ def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
     """Talk until the person leaves."""
     from api.client import ServiceError
     from assistant.agents import get_agent
-    from memory_engine.models import check_name
+    from memory_engine.checks import check_name
 
     name = check_name(conversation or f"chat-{secrets.token_hex(3)}", "conversation")
     if agent is not None:

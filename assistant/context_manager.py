@@ -11,7 +11,8 @@ from assistant.prompt_request import PromptRequest
 from assistant.storage.contexts import erase_contexts, load_context, save_context
 from assistant.token_counter import serialise
 from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
-from memory_engine.models import NOTHING, ScopeKey, check_name, check_text, random_id, to_micros
+from memory_engine.checks import check_name, check_text
+from memory_engine.models import NOTHING, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock, TokenCounter
 from memory_engine.storage.database import Transaction
 

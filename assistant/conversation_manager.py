@@ -3,7 +3,7 @@
 from typing import Any
 
 from memory_engine import MemoryEngine, Message, NewMessage, Page, Scope
-from memory_engine.models import check_text
+from memory_engine.checks import check_text
 
 
 class ConversationManager:

@@ -17,7 +17,7 @@ from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
 from assistant.token_counter import open_counter
 from memory_engine import DEFAULT_SCOPE, MemoryEngine, Message, NewMessage, Scope
-from memory_engine.models import check_name
+from memory_engine.checks import check_name
 from memory_engine.ports import TokenCounter
 
 T = TypeVar("T")

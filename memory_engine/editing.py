@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from memory_engine.errors import MessageNotFound, StoreConflict
-from memory_engine.models import Message, NewMessage, Scope, parse_message, to_micros
+from memory_engine.models import Message, NewMessage, Scope, to_micros
+from memory_engine.parsing import parse_message
 from memory_engine.ports import Clock
 from memory_engine.remembering import Rememberer
 from memory_engine.storage import changes, messages, scopes

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from memory_engine import doctor, status
+from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
@@ -27,10 +28,9 @@ from memory_engine.models import (
     ScopeKey,
     Stats,
     Summary,
-    check_name,
-    parse_message,
     to_micros,
 )
+from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
@@ -245,10 +245,7 @@ class MemoryEngine:
         Raises:
             StoreError: the store does not answer; what is done stays done.
         """
-        done = self._parts.consolidator.finish()
-        self._parts.linker.work()
-        self._parts.learner.work()
-        return done
+        return self._parts.consolidate(all_that_wait=True)
 
     def parts(self) -> dict[str, PartStatus]:
         """How the engine's parts are: database, vectors, embedder, outbox."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory_engine.consolidation.consolidator import Consolidator
+from memory_engine.consolidation.quoting import Quoter
 from memory_engine.embedding import DEFAULT_EMBEDDER, EmbedderOptions, open_embedder
 from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
 from memory_engine.indexing import BackgroundWorker, Indexer
 from memory_engine.lexical.analysis import ANALYSER_VERSION
+from memory_engine.links.grouper import Grouper
 from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
 from memory_engine.ports import Clock, Embedder
@@ -22,6 +24,7 @@ from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
 from memory_engine.storage import embeddings, migrations, store_settings
 from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.derivation_queue import Stage
 from memory_engine.storage.directory import DataDirectory
 from memory_engine.vectors.chroma import Chroma, ChromaIndex
 
@@ -63,18 +66,30 @@ class Parts:
         self._moving = threading.Lock()
         # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
         sentences = open_embedder(DEFAULT_EMBEDDER)
-        self.consolidator = Consolidator(store.database, sentences, store.options.clock, key=store.term_key)
+        quoter = Quoter(sentences, store.options.clock, key=store.term_key)
+        stages: tuple[Stage, ...] = ("links", "patterns")
+        self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
             lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
         )  # fmt: skip
+        self.grouper = Grouper(store.database, quoter, store.options.clock)
         self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
-        self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), self._rest)
+        self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
 
-    def _rest(self) -> None:
-        self.consolidator.work()
-        self.linker.work()
-        self.learner.work()
+    def consolidate(self, *, all_that_wait: bool = False) -> int:
+        """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
+
+        Returns:
+            How many conversations were summed up anew.
+
+        Raises:
+            MemoryEngineError: the store does not answer; what is done stays done.
+        """
+        done = self.consolidator.finish() if all_that_wait else self.consolidator.work()
+        for stage in (self.linker, self.grouper, self.learner):
+            stage.work()
+        return done
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.

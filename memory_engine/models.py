@@ -1,32 +1,26 @@
-"""The frozen values that the memory engine speaks in, and the one validator of text."""
+"""The frozen values that the memory engine speaks in."""
 
 import itertools
-import re
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from memory_engine.errors import InvalidInput, TextTooLarge
+from memory_engine.checks import check_name, check_text
+from memory_engine.errors import InvalidInput
 
 Role = Literal["user", "assistant", "system", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-#: Bytes of UTF-8 that one message's text may take.
-MAX_TEXT_BYTES = 1024 * 1024
 #: Messages in one call of remember.
 MAX_MESSAGES = 1000
 #: Hits that one recall may ask for.
 MAX_HITS = 1000
-#: Characters of a namespace, a user, a conversation's or message's id, a name.
-MAX_NAME_LENGTH = 256
 
 _LETTERS = string.ascii_letters + string.digits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class ScopeKey(NamedTuple):
@@ -419,55 +413,6 @@ class Page:
     ascending: bool = False
 
 
-def check_text(text: str, param: str) -> str:
-    """Return the text if it can be kept on every database.
-
-    Raises:
-        InvalidInput: it holds a NUL or a lone surrogate.
-        TextTooLarge: it is over MAX_TEXT_BYTES of UTF-8.
-    """
-    if found := _FORBIDDEN.search(text):
-        what = "a NUL character" if found.group() == "\x00" else "a lone surrogate"
-        raise InvalidInput(f"The text holds {what} at position {found.start()}.", param=param)
-    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
-        raise TextTooLarge(f"The text is over {MAX_TEXT_BYTES:,} bytes of UTF-8.", param=param)
-    return text
-
-
-def check_name(name: str, param: str) -> str:
-    """Return the id or name if it is 1 to 256 characters without control characters.
-
-    Raises:
-        InvalidInput: it is not.
-    """
-    if not name.strip() or len(name) > MAX_NAME_LENGTH:
-        raise InvalidInput(f"It must have 1 to {MAX_NAME_LENGTH} characters.", param=param)
-    if _CONTROL.search(name):
-        raise InvalidInput("It holds a control character or a lone surrogate.", param=param)
-    return name
-
-
-def check_values(value: object, param: str, depth: int = 0) -> None:
-    """Check every text inside a JSON value, its keys too.
-
-    Raises:
-        InvalidInput: a text cannot be kept, a number is not finite, or it is nested over 32 levels.
-    """
-    if depth > 32:
-        raise InvalidInput("It is nested too deeply.", param=param)
-    if isinstance(value, str):
-        check_text(value, param)
-    elif isinstance(value, float) and value - value != 0:
-        raise InvalidInput("It holds a number that is not finite.", param=param)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            check_text(str(key), param)
-            check_values(inner, param, depth + 1)
-    elif isinstance(value, Sequence):
-        for inner in value:
-            check_values(inner, param, depth + 1)
-
-
 def random_id(prefix: str) -> str:
     """An id in the shape of OpenAI's: the prefix and 24 random letters and digits."""
     return f"{prefix}_" + "".join(secrets.choice(_LETTERS) for _ in range(24))
@@ -481,116 +426,3 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """The UTC time of microseconds since the Unix epoch."""
     return _EPOCH + timedelta(microseconds=micros)
-
-
-def parse_time(value: object, param: str) -> datetime:
-    """Read an ISO 8601 text (UTC where it names no zone) or Unix seconds as a UTC time.
-
-    Raises:
-        InvalidInput: it is neither, or lies outside the years 1 to 9999.
-    """
-    try:
-        if isinstance(value, datetime):
-            moment = value
-        elif isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            moment = _EPOCH + timedelta(microseconds=round(value * 1_000_000))
-        else:
-            raise InvalidInput("A time is an ISO 8601 text or Unix seconds.", param=param)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
-        text = "A time is an ISO 8601 text or Unix seconds, within the years 1 to 9999."
-        raise InvalidInput(text, param=param) from exc
-
-
-_KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "created_at", "id", "metadata"}
-
-
-def parse_message(raw: Mapping[str, Any], param: str = "message") -> NewMessage:
-    """Read a message in OpenAI's shape, as clients give it.
-
-    Args:
-        raw: role, content (text or content parts), name, tool_calls, tool_call_id, created_at, id, metadata.
-        param: what the message is called in an error.
-
-    Raises:
-        InvalidInput: a field is unknown, missing or wrong; the error names it.
-        TextTooLarge: the text is over MAX_TEXT_BYTES.
-    """
-    if unknown := sorted(set(raw) - _KNOWN):
-        raise InvalidInput(f"Unknown field {unknown[0]!r}.", param=f"{param}.{unknown[0]}")
-    role = raw.get("role")
-    if role not in ROLES:
-        raise InvalidInput(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
-    text, parts = _parse_content(raw.get("content"), f"{param}.content")
-    tool_calls = _parse_tool_calls(role, raw.get("tool_calls"), f"{param}.tool_calls")
-    if not text.strip() and not parts and not tool_calls and role != "tool":
-        raise InvalidInput("The content is empty.", param=f"{param}.content")
-    metadata = raw.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise InvalidInput("metadata must be an object.", param=f"{param}.metadata")
-    check_values(metadata, f"{param}.metadata")
-    created_at = raw.get("created_at")
-    return NewMessage(
-        role=role,
-        text=text,
-        parts=parts,
-        name=_optional_name(raw.get("name"), f"{param}.name"),
-        tool_calls=tool_calls,
-        tool_call_id=_parse_tool_call_id(role, raw.get("tool_call_id"), f"{param}.tool_call_id"),
-        created_at=None if created_at is None else parse_time(created_at, f"{param}.created_at"),
-        message_id=_optional_name(raw.get("id"), f"{param}.id"),
-        metadata=metadata,
-    )
-
-
-def _parse_content(content: object, param: str) -> tuple[str, tuple[Mapping[str, Any], ...] | None]:
-    if content is None:
-        return "", None
-    if isinstance(content, str):
-        return check_text(content, param), None
-    if not isinstance(content, Sequence) or not all(isinstance(part, Mapping) for part in content):
-        raise InvalidInput("The content must be a text or a list of content parts.", param=param)
-    parts = cast(Sequence[Mapping[str, Any]], content)
-    texts = []
-    for number, part in enumerate(parts):
-        where = f"{param}[{number}]"
-        if not isinstance(part.get("type"), str):
-            raise InvalidInput("A content part needs a type.", param=where)
-        check_values(part, where)
-        if part["type"] in ("text", "input_text", "output_text"):
-            if not isinstance(part.get("text"), str):
-                raise InvalidInput("A text part needs its text.", param=where)
-            texts.append(part["text"])
-    return check_text("\n".join(texts), param), tuple(parts) or None
-
-
-def _parse_tool_calls(role: Role, calls: object, param: str) -> tuple[Mapping[str, Any], ...] | None:
-    if calls is None or calls == []:
-        return None
-    if role != "assistant":
-        raise InvalidInput("Only an assistant's message has tool_calls.", param=param)
-    if not isinstance(calls, Sequence) or isinstance(calls, str):
-        raise InvalidInput("tool_calls must be a list.", param=param)
-    for number, call in enumerate(calls):
-        if not isinstance(call, Mapping) or not isinstance(call.get("id"), str):
-            raise InvalidInput("A tool call is an object with an id.", param=f"{param}[{number}]")
-        check_values(call, f"{param}[{number}]")
-    return tuple(calls)
-
-
-def _parse_tool_call_id(role: Role, value: object, param: str) -> str | None:
-    if role == "tool" and value is None:
-        raise InvalidInput("A tool's message needs the tool_call_id that it answers.", param=param)
-    if role != "tool" and value is not None:
-        raise InvalidInput("Only a tool's message has a tool_call_id.", param=param)
-    return _optional_name(value, param)
-
-
-def _optional_name(value: object, param: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InvalidInput("It must be a text.", param=param)
-    return check_name(value, param)

@@ -6,16 +6,7 @@ from itertools import accumulate
 
 from memory_engine.errors import IdConflict, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
-from memory_engine.models import (
-    Message,
-    NewMessage,
-    Remembered,
-    Scope,
-    ScopeKey,
-    from_micros,
-    random_id,
-    to_micros,
-)
+from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
 from memory_engine.ports import Clock, Embedder, Progress, no_progress
 from memory_engine.storage import embeddings, messages, outbox, scopes, summaries, threads
 from memory_engine.storage.database import Database, Transaction

@@ -11,7 +11,7 @@ from api.schemas.memory import ContextIn
 from assistant import PromptRequest
 from assistant.agents import DEFAULT_AGENT
 from memory_engine import Scope
-from memory_engine.models import parse_time
+from memory_engine.parsing import parse_time
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
 

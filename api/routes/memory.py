@@ -31,7 +31,7 @@ from api.schemas.memory import (
 )
 from assistant import budget_fates, within_budget
 from memory_engine import RecallQuery, Scope
-from memory_engine.models import parse_time
+from memory_engine.parsing import parse_time
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, InvalidInput, LinkNotFound
 from memory_engine.links import graph
 from memory_engine.links.graph import Neighbourhood
-from memory_engine.models import Link, RecallHit, Scope, ScopeKey, check_name, to_micros
+from memory_engine.models import Link, RecallHit, Scope, ScopeKey, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import links, messages, scopes, threads
+from memory_engine.storage import derivation_queue, links, messages, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.links import NewLink
 from memory_engine.storage.threads import Thread
@@ -70,7 +71,9 @@ class Connections:
             )  # fmt: skip
             if links.known(db, ends[0].key, new) is not None:
                 raise InvalidInput("These conversations have such a link already.", param="target")
+            scopes.take_changes(db, ends[0].key, 0)  # locks the scope, as whoever queues does
             link_id = links.insert_link(db, ends[0].key, new, "added", self._now())
+            _regroup(db, ends[0].key, new.source_id, new.target_id)
         return self.link(scope, link_id)
 
     def judge(self, scope: Scope, link_id: str, state: str) -> Link:
@@ -81,9 +84,12 @@ class Connections:
         """
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
-            if key is None or links.find(db, key, link_id, self._now()) is None:
+            judged = None if key is None else links.find(db, key, link_id, self._now())
+            if key is None or judged is None:
                 raise LinkNotFound(f"There is no link {link_id!r}.", param="link_id")
+            scopes.take_changes(db, key, 0)  # locks the scope, as whoever queues does
             links.set_state(db, key, link_id, state, self._now())
+            _regroup(db, key, judged.source_thread_id, judged.target_thread_id)
         return self.link(scope, link_id)
 
     def around(self, scope: Scope, conversation_id: str, depth: int) -> Neighbourhood:
@@ -127,7 +133,8 @@ class Connections:
             return
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
-            owner, said = (None, None) if key is None else _message(db, key, message_id)
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
+            owner, said = found.get(message_id, (None, None))
             if said is None or key is None or owner != key:
                 return
             there = messages.versions(db, key, [hit.seq for some in by_thread.values() for hit in some])
@@ -153,8 +160,9 @@ class Connections:
         return to_micros(self._clock.now())
 
 
-def _message(db: Transaction, key: ScopeKey, message_id: str):  # type: ignore[no-untyped-def]
-    return messages.find_by_ids(db, key.namespace_id, [message_id]).get(message_id, (None, None))
+def _regroup(db: Transaction, key: ScopeKey, *thread_ids: str) -> None:
+    for thread_id in thread_ids:
+        derivation_queue.enqueue(db, key, thread_id, "group")
 
 
 def _thread(db: Transaction, scope: Scope, conversation_id: str, param: str = "conversation_id") -> Thread:

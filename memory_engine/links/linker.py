@@ -4,7 +4,6 @@ What it looks at is bounded: the conversation's newest messages, words that few 
 likely others; so a link costs the same whatever the number of conversations.
 """
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -12,9 +11,11 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_engine.consolidation.stage import StageWorker
 from memory_engine.errors import ConversationNotFound
 from memory_engine.lexical.analysis import analyse, stems_of, term_ids, words_of
 from memory_engine.links import shared_words
+from memory_engine.links.grouper import linked_with
 from memory_engine.links.references import Reference, ids_in, references_in
 from memory_engine.links.shared_words import Shared, Word
 from memory_engine.models import Message, RecallQuery, Summary, to_micros
@@ -22,9 +23,10 @@ from memory_engine.ports import Clock, Embedder
 from memory_engine.recall.catalogue import CatalogueView
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
-from memory_engine.storage import links, messages, scopes, summaries, threads
+from memory_engine.storage import derivation_queue, links, messages, scopes, summaries, threads
 from memory_engine.storage.database import Database, Transaction
-from memory_engine.storage.links import NewLink, ToLink
+from memory_engine.storage.derivation_queue import Waiting
+from memory_engine.storage.links import NewLink
 from memory_engine.storage.threads import Thread
 
 MADE_BY = "rules/1"
@@ -46,7 +48,7 @@ _CUED_AND_DATED, _DATED = 0.5, 0.25
 _WHOLE = 500
 
 
-class Linker:
+class Linker(StageWorker):
     """Keeps the links of one store up with its conversations."""
 
     def __init__(
@@ -59,28 +61,16 @@ class Linker:
         term_key: bytes,
     ) -> None:
         """Take a local embedder for summaries, and a function that tells who recalls at the moment."""
+        super().__init__()
         self._database = database
         self._embedder = embedder
         self._clock = clock
         self._recall = recall
         self._term_key = term_key
-        self._alone = threading.Lock()  # two at once would do the same work
-
-    def work(self) -> int:
-        """Link every conversation that waits, and return how many there were.
-
-        Raises:
-            MemoryEngineError: the store does not answer; what is done stays done.
-        """
-        done = 0
-        with self._alone:
-            while self._one():
-                done += 1
-        return done
 
     def _one(self) -> bool:
         with self._database.read() as db:
-            to_link = links.waiting(db)
+            to_link = derivation_queue.next_for(db, "links")
             if to_link is None:
                 return False
             thread = threads.by_id(db, to_link.key, to_link.thread_id)
@@ -88,11 +78,14 @@ class Linker:
         made = [] if thread is None else [*self._by_words(thread, said), *self._by_reference(thread, said, to_link)]
         with self._database.write() as db:
             scopes.take_changes(db, to_link.key, 0)  # locks the scope: nothing is erased meanwhile
-            if links.take_from_queue(db, to_link) and thread is not None:
-                links.write(db, to_link.key, self._standing(db, to_link, made), to_micros(self._clock.now()))
+            if derivation_queue.take(db, to_link) and thread is not None:
+                now = to_micros(self._clock.now())
+                links.write(db, to_link.key, self._standing(db, to_link, made), now)
+                for member in (thread.thread_id, *linked_with(db, to_link.key, thread.thread_id, now)):
+                    derivation_queue.enqueue(db, to_link.key, member, "group")
         return True
 
-    def _standing(self, db: Transaction, to_link: ToLink, made: Sequence[NewLink]) -> list[NewLink]:
+    def _standing(self, db: Transaction, to_link: Waiting, made: Sequence[NewLink]) -> list[NewLink]:
         """Those of the links whose messages are all there still; who edits one queues its conversation anew."""
         seqs = sorted({seq for link in made for pair in link.places for seq in pair})
         there = messages.versions(db, to_link.key, seqs)
@@ -152,7 +145,7 @@ class Linker:
         mean = np.asarray(self._embedder.embed(texts).mean(axis=0), np.float64)
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
-    def _by_reference(self, thread: Thread, said: Sequence[Message], to_link: ToLink) -> list[NewLink]:
+    def _by_reference(self, thread: Thread, said: Sequence[Message], to_link: Waiting) -> list[NewLink]:
         made = []
         for message in said:
             if message.seq < to_link.first_seq or not message.recallable or message.role not in ("user", "assistant"):

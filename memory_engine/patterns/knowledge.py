@@ -1,7 +1,8 @@
 """Patterns and notes as they are asked for, and what people say of them."""
 
+from memory_engine.checks import check_name, check_text
 from memory_engine.errors import InvalidInput, NoteNotFound, PatternNotFound
-from memory_engine.models import Note, Pattern, Scope, check_name, check_text, to_micros
+from memory_engine.models import Note, Pattern, Scope, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import notes, patterns, scopes
 from memory_engine.storage.database import Database

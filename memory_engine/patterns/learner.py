@@ -3,21 +3,22 @@
 Only what people say themselves counts: an assistant that repeats what was recalled makes nothing stronger.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from math import log, sqrt
 
 import numpy as np
 
 from memory_engine.consolidation.sentences import sentences_of
+from memory_engine.consolidation.stage import StageWorker
 from memory_engine.lexical.analysis import analyse, term_ids
 from memory_engine.models import Message, to_micros
 from memory_engine.patterns import tools
 from memory_engine.patterns.statements import statements_in
 from memory_engine.recall.resident import ResidentScopes
-from memory_engine.storage import messages, patterns, scopes, threads
+from memory_engine.storage import derivation_queue, messages, patterns, scopes, threads
 from memory_engine.storage.database import Database
-from memory_engine.storage.patterns import Sighting, ToLearn
+from memory_engine.storage.derivation_queue import Waiting
+from memory_engine.storage.patterns import Sighting
 from memory_engine.storage.threads import Thread
 
 MADE_BY = "rules/1"
@@ -29,29 +30,19 @@ _FEWEST_TERMS, _MOST_TERMS = 2, 12
 _TOPICS, _OFTEN = 3, 3
 
 
-class Learner:
+class Learner(StageWorker):
     """Keeps the patterns of one store up with what was said."""
 
     def __init__(self, database: Database, residents: Callable[[], ResidentScopes], *, term_key: bytes) -> None:
         """Take a function that tells who knows the scopes' words at the moment."""
+        super().__init__()
         self._database = database
         self._residents = residents
         self._term_key = term_key
-        self._alone = threading.Lock()  # two at once would do the same work
-
-    def work(self) -> None:
-        """Learn from every conversation that waits.
-
-        Raises:
-            StoreError: the store does not answer; what is done stays done.
-        """
-        with self._alone:
-            while self._one():
-                pass
 
     def _one(self) -> bool:
         with self._database.read() as db:
-            to_learn = patterns.waiting(db)
+            to_learn = derivation_queue.next_for(db, "patterns")
             if to_learn is None:
                 return False
             thread = threads.by_id(db, to_learn.key, to_learn.thread_id)
@@ -59,13 +50,13 @@ class Learner:
         seen = [] if thread is None else self._seen(thread, said, to_learn)
         with self._database.write() as db:
             scopes.take_changes(db, to_learn.key, 0)  # locks the scope: nothing is edited or erased meanwhile
-            if patterns.take_from_queue(db, to_learn):
+            if derivation_queue.take(db, to_learn):
                 in_force = messages.versions(db, to_learn.key, [message.seq for message in said])
                 unchanged = {message.seq for message in said if in_force.get(message.seq) == message.version}
                 patterns.write(db, to_learn.key, [each for each in seen if each.seq in unchanged], MADE_BY)
         return True
 
-    def _seen(self, thread: Thread, said: Sequence[Message], to_learn: ToLearn) -> list[Sighting]:
+    def _seen(self, thread: Thread, said: Sequence[Message], to_learn: Waiting) -> list[Sighting]:
         times = {message.seq: to_micros(message.created_at) for message in said}
         stated = [m for m in said if m.role == "user" and m.recallable and m.seq >= to_learn.first_seq]
         seen = [each for message in stated for each in (*_statements(message), *_questions(message))]

@@ -1,4 +1,4 @@
-"""SQL of links between conversations, and of which conversations are to be linked."""
+"""SQL of links between conversations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
 from memory_engine.storage.messages import IN_LIST, by_seqs
-from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkQueueRow, LinkRow
+from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkRow
 
 #: Links made by rules that one conversation keeps; of more, the strongest.
 HUB = 24
@@ -24,15 +24,6 @@ _MOST = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ToLink:
-    """A conversation to link, and from which place on it was not looked at."""
-
-    key: ScopeKey
-    thread_id: str
-    first_seq: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class NewLink:
     """A link as a rule, or a person, makes it."""
 
@@ -44,36 +35,6 @@ class NewLink:
     words: tuple[str, ...]
     #: Places (seq in the source, seq in the target) that show it.
     places: tuple[tuple[int, int], ...]
-
-
-def enqueue(db: Connection, key: ScopeKey, thread_id: str, first_seq: int) -> None:
-    """Note that a conversation is to be linked from this place on."""
-    here = (LinkQueueRow.namespace_id == key.namespace_id, LinkQueueRow.thread_id == thread_id)
-    known = db.execute(select(LinkQueueRow.first_seq).where(*here)).scalar()
-    if known is None:
-        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
-        db.execute(insert(LinkQueueRow).values(**row, first_seq=first_seq))
-    elif first_seq < known:
-        db.execute(update(LinkQueueRow).where(*here).values(first_seq=first_seq))
-
-
-def waiting(db: Connection) -> ToLink | None:
-    """A conversation that is to be linked, or None."""
-    row = db.execute(select(LinkQueueRow).limit(1)).first()
-    if row is None:
-        return None
-    key = ScopeKey(row.namespace_id, row.scope_id)
-    return ToLink(key=key, thread_id=row.thread_id, first_seq=row.first_seq)
-
-
-def take_from_queue(db: Connection, to_link: ToLink) -> bool:
-    """Take the conversation from the queue unless more of it came in since it was read."""
-    here = (
-        LinkQueueRow.namespace_id == to_link.key.namespace_id,
-        LinkQueueRow.thread_id == to_link.thread_id,
-        LinkQueueRow.first_seq == to_link.first_seq,
-    )
-    return db.execute(delete(LinkQueueRow).where(*here)).rowcount == 1
 
 
 def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> None:

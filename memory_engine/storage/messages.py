@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Row, Select, bindparam, cast, func, insert, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, cast, func, insert, select
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
@@ -98,16 +98,15 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
     }
 
 
-def _messages(key: ScopeKey) -> Select[*tuple[Any, ...]]:
-    return (
-        select(ChatMessage, AssistantThread.conversation_id)
-        .join(
-            AssistantThread,
-            (AssistantThread.namespace_id == ChatMessage.namespace_id)
-            & (AssistantThread.thread_id == ChatMessage.thread_id),
-        )
-        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-    )
+_WITH_CONVERSATION = select(*ChatMessage.__table__.columns, AssistantThread.conversation_id).join(
+    AssistantThread,
+    (AssistantThread.namespace_id == ChatMessage.namespace_id) & (AssistantThread.thread_id == ChatMessage.thread_id),
+)
+
+
+def _of_thread(thread: Thread) -> tuple[ColumnElement[bool], ...]:
+    # Its scope is not named: a database that orders by it would read all of the scope to find a few of the thread.
+    return (ChatMessage.namespace_id == thread.key.namespace_id, ChatMessage.thread_id == thread.thread_id)
 
 
 def _message(row: Row[*tuple[Any, ...]]) -> Message:
@@ -137,25 +136,16 @@ def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[s
     for start in range(0, len(ids), IN_LIST):
         wanted = ChatMessage.message_id.in_(ids[start : start + IN_LIST])
         here = ChatMessage.namespace_id == namespace_id
-        query = select(ChatMessage, AssistantThread.conversation_id).join(
-            AssistantThread,
-            (AssistantThread.namespace_id == ChatMessage.namespace_id)
-            & (AssistantThread.thread_id == ChatMessage.thread_id),
-        )
-        for row in db.execute(query.where(here, wanted)):
+        for row in db.execute(_WITH_CONVERSATION.where(here, wanted)):
             found[row.message_id] = (ScopeKey(row.namespace_id, row.scope_id), _message(row))
     return found
 
 
-_BY_SEQS = (  # built once: recall asks it every time
-    select(*ChatMessage.__table__.columns, AssistantThread.conversation_id)
-    .join(
-        AssistantThread,
-        (AssistantThread.namespace_id == ChatMessage.namespace_id)
-        & (AssistantThread.thread_id == ChatMessage.thread_id),
-    )
-    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
-    .where(ChatMessage.seq.in_(bindparam("seqs", expanding=True)))
+# Built once: recall asks it every time.
+_BY_SEQS = _WITH_CONVERSATION.where(
+    ChatMessage.namespace_id == bindparam("namespace_id"),
+    ChatMessage.scope_id == bindparam("scope_id"),
+    ChatMessage.seq.in_(bindparam("seqs", expanding=True)),
 )
 
 
@@ -184,7 +174,7 @@ def newest(
     db: Connection, thread: Thread, limit: int, *, until: int | None = None, before_seq: int | None = None
 ) -> list[Message]:
     """A conversation's newest messages, oldest of them first; `until` in microseconds, inclusive."""
-    query = _messages(thread.key).where(ChatMessage.thread_id == thread.thread_id)
+    query = _WITH_CONVERSATION.where(*_of_thread(thread))
     if until is not None:
         query = query.where(ChatMessage.created_at <= until)
     if before_seq is not None:
@@ -200,13 +190,9 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
         MessageNotFound: `page.after` is none of the conversation's.
     """
     order = ChatMessage.seq
-    query = _messages(thread.key).where(ChatMessage.thread_id == thread.thread_id)
+    query = _WITH_CONVERSATION.where(*_of_thread(thread))
     if page.after is not None:
-        here = (
-            ChatMessage.namespace_id == thread.key.namespace_id,
-            ChatMessage.thread_id == thread.thread_id,
-        )
-        start = db.execute(select(order).where(*here, ChatMessage.message_id == page.after)).scalar()
+        start = db.execute(select(order).where(*_of_thread(thread), ChatMessage.message_id == page.after)).scalar()
         if start is None:
             raise MessageNotFound(f"There is no message {page.after!r} here.", param="after")
         query = query.where(order > start if page.ascending else order < start)
@@ -217,8 +203,7 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
 
 def seqs_of_thread(db: Connection, thread: Thread) -> list[int]:
     """The places of a conversation's messages, in order."""
-    here = (ChatMessage.namespace_id == thread.key.namespace_id, ChatMessage.thread_id == thread.thread_id)
-    return list(db.execute(select(ChatMessage.seq).where(*here).order_by(ChatMessage.seq)).scalars())
+    return list(db.execute(select(ChatMessage.seq).where(*_of_thread(thread)).order_by(ChatMessage.seq)).scalars())
 
 
 def seqs_with_metadata(db: Connection, key: ScopeKey, wanted: dict[str, Any]) -> list[int]:

@@ -1,4 +1,4 @@
-"""SQL of patterns, of the messages that show them, and of which conversations are to be learned from."""
+"""SQL of patterns, and of the messages that show them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,22 +8,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
+from memory_engine.storage import derivation_queue
 from memory_engine.storage.messages import IN_LIST, by_seqs
-from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternQueueRow, PatternRow
+from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternRow
 
 #: Messages that are shown of one pattern, the newest of them.
 _SHOWN = 20
 #: Patterns of one answer.
 _MOST = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToLearn:
-    """A conversation to learn from, and from which place on it was not looked at."""
-
-    key: ScopeKey
-    thread_id: str
-    first_seq: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,36 +32,6 @@ class Sighting:
     end: int
     #: Microseconds.
     at: int
-
-
-def enqueue(db: Connection, key: ScopeKey, thread_id: str, first_seq: int) -> None:
-    """Note that a conversation is to be learned from, from this place on."""
-    here = (PatternQueueRow.namespace_id == key.namespace_id, PatternQueueRow.thread_id == thread_id)
-    known = db.execute(select(PatternQueueRow.first_seq).where(*here)).scalar()
-    if known is None:
-        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
-        db.execute(insert(PatternQueueRow).values(**row, first_seq=first_seq))
-    elif first_seq < known:
-        db.execute(update(PatternQueueRow).where(*here).values(first_seq=first_seq))
-
-
-def waiting(db: Connection) -> ToLearn | None:
-    """A conversation that is to be learned from, or None."""
-    row = db.execute(select(PatternQueueRow).limit(1)).first()
-    if row is None:
-        return None
-    key = ScopeKey(row.namespace_id, row.scope_id)
-    return ToLearn(key=key, thread_id=row.thread_id, first_seq=row.first_seq)
-
-
-def take_from_queue(db: Connection, to_learn: ToLearn) -> bool:
-    """Take the conversation from the queue unless more of it came in since it was read."""
-    here = (
-        PatternQueueRow.namespace_id == to_learn.key.namespace_id,
-        PatternQueueRow.thread_id == to_learn.thread_id,
-        PatternQueueRow.first_seq == to_learn.first_seq,
-    )
-    return db.execute(delete(PatternQueueRow).where(*here)).rowcount == 1
 
 
 def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str) -> None:
@@ -153,7 +115,7 @@ def _requeue(db: Connection, key: ScopeKey, pattern_id: str, gone: set[int]) -> 
     )
     for row in db.execute(query).all():
         if row.seq not in gone:
-            enqueue(db, key, row.thread_id, row.seq)
+            derivation_queue.enqueue(db, key, row.thread_id, "patterns", row.seq)
 
 
 def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correction: str | None = None) -> bool:

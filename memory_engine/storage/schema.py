@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from memory_engine.models import MAX_NAME_LENGTH
+from memory_engine.checks import MAX_NAME_LENGTH
 
 NAME = String(MAX_NAME_LENGTH)
 
@@ -324,6 +324,31 @@ class ConsolidationRow(Base):
     )
 
 
+class DerivationRow(Base):
+    """A conversation that was consolidated and waits for a further stage."""
+
+    __tablename__ = "derivation_queue"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    #: links, patterns, group or writing.
+    stage: Mapped[str] = mapped_column(String(16))
+    #: What it says from here on has not been looked at.
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    #: How often it was queued: who did the work of an earlier time does not take it out.
+    times: Mapped[int]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id", "stage"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_derivation_queue_stage", "stage"),
+    )
+
+
 _SOURCE = (["namespace_id", "source_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
 _TARGET = (["namespace_id", "target_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
 
@@ -377,26 +402,6 @@ class LinkMessage(Base):
     )
 
 
-class LinkQueueRow(Base):
-    """A conversation that was consolidated and is to be linked."""
-
-    __tablename__ = "link_queue"
-    namespace_id: Mapped[int]
-    scope_id: Mapped[int]
-    thread_id: Mapped[str] = mapped_column(NAME)
-    #: What it says from here on has not been looked at.
-    first_seq: Mapped[int] = mapped_column(BigInteger)
-
-    __table_args__ = (
-        PrimaryKeyConstraint("namespace_id", "thread_id"),
-        ForeignKeyConstraint(
-            ["namespace_id", "thread_id"],
-            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
-            ondelete="CASCADE",
-        ),
-    )
-
-
 class PatternRow(Base):
     """What repeats, or what a person states of themself."""
 
@@ -444,26 +449,6 @@ class PatternMessage(Base):
         # No cascade: a message cannot go while a pattern rests on it.
         ForeignKeyConstraint(*_MESSAGE_KEY),
         Index("ix_pattern_messages_message", "namespace_id", "scope_id", "seq"),
-    )
-
-
-class PatternQueueRow(Base):
-    """A conversation that was consolidated and is to be learned from."""
-
-    __tablename__ = "pattern_queue"
-    namespace_id: Mapped[int]
-    scope_id: Mapped[int]
-    thread_id: Mapped[str] = mapped_column(NAME)
-    #: What it says from here on has not been looked at.
-    first_seq: Mapped[int] = mapped_column(BigInteger)
-
-    __table_args__ = (
-        PrimaryKeyConstraint("namespace_id", "thread_id"),
-        ForeignKeyConstraint(
-            ["namespace_id", "thread_id"],
-            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
-            ondelete="CASCADE",
-        ),
     )
 
 

@@ -8,13 +8,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
-from memory_engine.storage import links, patterns, schema
+from memory_engine.storage import derivation_queue, schema
+from memory_engine.storage.derivation_queue import Stage
 from memory_engine.storage.messages import IN_LIST, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
 #: Messages of a queue row that is to be done at once.
 _AT_ONCE = 1_000_000
+#: A sentence's text, None for a quotation, and what it rests on as (seq, start, end).
+SentencePlaces = tuple[str | None, tuple[tuple[int, int, int], ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +42,7 @@ class NewSummary:
     last_at: int
     made_by: str
     made_at: int
-    #: For each sentence its text, None for a quotation, and its citations as (seq, start, end).
-    sentences: tuple[tuple[str | None, tuple[tuple[int, int, int], ...]], ...]
+    sentences: tuple[SentencePlaces, ...]
 
 
 def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: int) -> None:
@@ -102,26 +104,58 @@ def seqs_to_sum_up(db: Connection, queued: Queued, first: int) -> list[int]:
     return list(db.execute(query.order_by(ChatMessage.seq)).scalars())
 
 
-def replace_from(db: Connection, queued: Queued, first: int, made: Sequence[NewSummary]) -> None:
-    """Put these summaries in place of the conversation's own and of those of its segments from `first` on."""
-    stale = (SummaryRow.level == "conversation") | (SummaryRow.first_seq >= first)
+def replace_from(
+    db: Connection, queued: Queued, first: int, made: Sequence[NewSummary], stages: Sequence[Stage]
+) -> None:
+    """Put these summaries in place of the conversation's own and of those of its segments from `first` on.
+
+    Then the conversation waits for the further stages.
+    """
+    stale = (SummaryRow.level == "conversation") | ((SummaryRow.level == "segment") & (SummaryRow.first_seq >= first))
     db.execute(delete(SummaryRow).where(*_of_thread(queued), stale))
-    place = {"namespace_id": queued.key.namespace_id}
     for new in made:
-        here = {**place, "summary_id": new.summary_id}
-        columns = ("level", "first_seq", "last_seq", "first_at", "last_at", "made_by", "made_at")
-        row = {name: getattr(new, name) for name in columns}
-        db.execute(insert(SummaryRow).values(**here, scope_id=queued.key.scope_id, thread_id=queued.thread_id, **row))
-        _insert_sentences(db, queued.key, here, new)
-    links.enqueue(db, queued.key, queued.thread_id, first)
-    patterns.enqueue(db, queued.key, queued.thread_id, first)
+        _insert(db, queued.key, queued.thread_id, new)
+    for stage in stages:
+        derivation_queue.enqueue(db, queued.key, queued.thread_id, stage, first)
 
 
-def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], new: NewSummary) -> None:
-    sentences = [{**here, "position": n, "text": text} for n, (text, _) in enumerate(new.sentences)]
+def replace_group(db: Connection, key: ScopeKey, thread_id: str, made: NewSummary | None) -> None:
+    """Put this summary in place of that of the group around a conversation; None for no group."""
+    here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
+    db.execute(delete(SummaryRow).where(*here, SummaryRow.level == "group"))
+    if made is not None:
+        _insert(db, key, thread_id, made)
+
+
+def reword(db: Connection, key: ScopeKey, old: Summary, made_by: str, sentences: Sequence[SentencePlaces]) -> bool:
+    """Put other sentences into a summary that was not made anew since it was read; False when it was."""
+    here = {"namespace_id": key.namespace_id, "summary_id": old.summary_id}
+    is_it = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.summary_id == old.summary_id)
+    unchanged = (SummaryRow.made_by == old.made_by, SummaryRow.last_seq == old.last_seq)
+    if db.execute(update(SummaryRow).where(*is_it, *unchanged).values(made_by=made_by)).rowcount == 0:
+        return False
+    of_it = (
+        schema.SummarySentence.namespace_id == key.namespace_id,
+        schema.SummarySentence.summary_id == old.summary_id,
+    )
+    db.execute(delete(schema.SummarySentence).where(*of_it))
+    _insert_sentences(db, key, here, sentences)
+    return True
+
+
+def _insert(db: Connection, key: ScopeKey, thread_id: str, new: NewSummary) -> None:
+    here = {"namespace_id": key.namespace_id, "summary_id": new.summary_id}
+    columns = ("level", "first_seq", "last_seq", "first_at", "last_at", "made_by", "made_at")
+    row = {name: getattr(new, name) for name in columns}
+    db.execute(insert(SummaryRow).values(**here, scope_id=key.scope_id, thread_id=thread_id, **row))
+    _insert_sentences(db, key, here, new.sentences)
+
+
+def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], made: Sequence[SentencePlaces]) -> None:
+    sentences = [{**here, "position": n, "text": text} for n, (text, _) in enumerate(made)]
     citations = [
         {**here, "scope_id": key.scope_id, "position": n, "seq": seq, "start": start, "end": end}
-        for n, (_, cited) in enumerate(new.sentences)
+        for n, (_, cited) in enumerate(made)
         for seq, start, end in cited
     ]
     if sentences:
@@ -129,24 +163,30 @@ def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], new: 
         db.execute(insert(SummaryCitation), citations)
 
 
-def segment_citations(db: Connection, queued: Queued, before: int) -> list[tuple[int, int, int]]:
-    """What the summaries of the segments that begin before `before` quote, as (seq, start, end), in order."""
-    query = (
-        select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end)
-        .join(
-            SummaryRow,
-            (SummaryRow.namespace_id == SummaryCitation.namespace_id)
-            & (SummaryRow.summary_id == SummaryCitation.summary_id),
-        )
-        .where(*_of_thread(queued), SummaryRow.level == "segment", SummaryRow.first_seq < before)
+def quoted_by_segments(db: Connection, queued: Queued, before: int) -> list[tuple[int, int, int]]:
+    """What the summaries of the segments that begin before `before` rest on, as (seq, start, end), in order."""
+    return _cited(db, *_of_thread(queued), SummaryRow.level == "segment", SummaryRow.first_seq < before)
+
+
+def quoted_by_whole(db: Connection, thread: Thread) -> list[tuple[int, int, int]]:
+    """What the summary of a conversation as a whole rests on, as (seq, start, end), in order."""
+    here = (SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id)
+    return _cited(db, *here, SummaryRow.level == "conversation")
+
+
+def _cited(db: Connection, *which: ColumnElement[bool]) -> list[tuple[int, int, int]]:
+    of_it = (SummaryRow.namespace_id == SummaryCitation.namespace_id) & (
+        SummaryRow.summary_id == SummaryCitation.summary_id
     )
-    return sorted((row.seq, row.start, row.end) for row in db.execute(query))
+    query = select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end).join(SummaryRow, of_it)
+    return sorted((row.seq, row.start, row.end) for row in db.execute(query.where(*which)))
 
 
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
     first: dict[str, int] = {}
     for start in range(0, len(seqs), IN_LIST):
+        _retract_groups(db, key, seqs[start : start + IN_LIST])
         query = select(ChatMessage.thread_id, func.min(ChatMessage.seq).label("seq")).where(
             ChatMessage.namespace_id == key.namespace_id,
             ChatMessage.scope_id == key.scope_id,
@@ -156,13 +196,27 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> Non
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
     for thread_id, seq in first.items():
         here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
-        rests = (SummaryRow.level == "conversation") | (SummaryRow.last_seq >= seq)
+        rests = (SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)
         db.execute(delete(SummaryRow).where(*here, rests))
         enqueue(db, key, thread_id, _AT_ONCE, now)
 
 
+def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Groups quote other conversations than the one that they are around."""
+    citing = select(SummaryCitation.summary_id).where(
+        SummaryCitation.namespace_id == key.namespace_id,
+        SummaryCitation.scope_id == key.scope_id,
+        SummaryCitation.seq.in_(seqs),
+    )
+    groups = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group")
+    found = db.execute(select(SummaryRow.thread_id).where(*groups, SummaryRow.summary_id.in_(citing))).scalars().all()
+    for thread_id in found:
+        db.execute(delete(SummaryRow).where(*groups, SummaryRow.thread_id == thread_id))
+        derivation_queue.enqueue(db, key, thread_id, "group")
+
+
 def of_conversation(db: Connection, thread: Thread) -> list[Summary]:
-    """The summaries of a conversation: its own first, then those of its segments in order."""
+    """The summaries of a conversation: its own, that of the group around it, those of its segments in order."""
     query = _summaries().where(
         SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id
     )

@@ -3,16 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, event, text
 
 from assistant.storage.contexts import metadata as assistant_metadata
 from memory_engine import MemoryEngine, Page, Scope
 from memory_engine.errors import ConversationNotFound, IdConflict, MessageNotFound, SchemaMismatch
-from memory_engine.storage import migrations
+from memory_engine.models import ScopeKey
+from memory_engine.storage import messages, migrations, threads
 from memory_engine.storage.database import Database
 from memory_engine.storage.schema import Base
 from tests import samples
@@ -172,3 +174,25 @@ def test_both_databases_rank_the_same(postgres_server: str, tmp_path: Path) -> N
             samples.load(engine)
             found.append(samples.answers(engine))
     assert found[0] == found[1]
+
+
+def test_a_conversation_is_read_without_reading_its_scope(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("c", [{"role": "user", "content": "x"}])
+        asked: list[tuple[str, Any]] = []
+
+        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            asked.append((statement, parameters))
+
+        with engine.database.read() as db:
+            event.listen(db.engine, "before_cursor_execute", note)
+        engine.history.messages("c", Page(limit=5))
+        with engine.database.read() as db:
+            thread = threads.find_thread(db, ScopeKey(1, 1), "c")
+            assert thread is not None
+            messages.newest(db, thread, 5)
+            of_messages = [each for each in asked if "chat_messages.content" in each[0]]
+            assert len(of_messages) == 2
+            for statement, parameters in of_messages:
+                plan = [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+                assert any("ix_chat_messages_thread" in line for line in plan)

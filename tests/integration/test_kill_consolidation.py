@@ -63,7 +63,7 @@ def test_a_killed_consolidation_goes_on(tmp_path: Path, seconds: float) -> None:
         engine.consolidate()
         found = made(engine)
         with engine.database.read() as db:
-            for table in ("consolidation_queue", "link_queue", "pattern_queue"):
+            for table in ("consolidation_queue", "derivation_queue"):
                 assert db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
     with MemoryEngine.open(tmp_path / "whole") as engine:
         engine._parts.worker.stop()

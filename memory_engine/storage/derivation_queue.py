@@ -1,0 +1,58 @@
+"""SQL of which consolidated conversations a further stage is to look at: for links, patterns, groups, better words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from memory_engine.models import ScopeKey
+from memory_engine.storage.schema import DerivationRow
+
+Stage = Literal["links", "patterns", "group", "writing"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A conversation that waits for a stage, and from which place on this has not looked at it."""
+
+    key: ScopeKey
+    thread_id: str
+    stage: Stage
+    first_seq: int
+    #: How often it was queued when it was read.
+    times: int
+
+
+def enqueue(db: Connection, key: ScopeKey, thread_id: str, stage: Stage, first_seq: int = 0) -> None:
+    """Note that a stage is to look at a conversation from this place on; the scope's row is locked by then."""
+    here = _is(key, thread_id, stage)
+    known = db.execute(select(DerivationRow.first_seq).where(*here)).scalar()
+    if known is None:
+        place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
+        db.execute(insert(DerivationRow).values(**place, stage=stage, first_seq=first_seq, times=1))
+    else:
+        again = {"first_seq": min(first_seq, known), "times": DerivationRow.times + 1}
+        db.execute(update(DerivationRow).where(*here).values(**again))
+
+
+def next_for(db: Connection, stage: Stage) -> Waiting | None:
+    """A conversation that waits for the stage, or None."""
+    row = db.execute(select(DerivationRow).where(DerivationRow.stage == stage).limit(1)).first()
+    if row is None:
+        return None
+    key = ScopeKey(row.namespace_id, row.scope_id)
+    return Waiting(key=key, thread_id=row.thread_id, stage=stage, first_seq=row.first_seq, times=row.times)
+
+
+def take(db: Connection, waiting: Waiting) -> bool:
+    """Take the conversation from the queue unless it was queued again since it was read."""
+    here = _is(waiting.key, waiting.thread_id, waiting.stage)
+    return db.execute(delete(DerivationRow).where(*here, DerivationRow.times == waiting.times)).rowcount == 1
+
+
+def _is(key: ScopeKey, thread_id: str, stage: Stage) -> tuple[ColumnElement[bool], ...]:
+    return (
+        DerivationRow.namespace_id == key.namespace_id,
+        DerivationRow.thread_id == thread_id,
+        DerivationRow.stage == stage,
+    )
