@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.services import Services
 from assistant import CustomAssistant, Settings
+from assistant.summary_writer import summary_writer
 from memory_engine import EmbedderOptions, MemoryEngine, Scope
 from memory_engine.storage.database import Database
 from memory_engine.storage.directory import DataDirectory
@@ -38,6 +39,7 @@ def open_services(settings: Settings, *, any_embedder: bool = False) -> Services
             openai_base_url=settings.openai_base_url,
         ),
         index_threshold=settings.index_threshold,
+        summary_writer=summary_writer(settings),
     )
     assistant = CustomAssistant(engine, settings=settings)
     token = "run_" + secrets.token_urlsafe(24)

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     #: Seconds that one call of a model may take, and that a whole turn may.
     model_timeout: float = Field(60.0, gt=0, validation_alias="MEMORY_ENGINE_MODEL_TIMEOUT")
     turn_timeout: float = Field(120.0, gt=0, validation_alias="MEMORY_ENGINE_TURN_TIMEOUT")
+    #: The model that puts summaries in better words, in the background; they are quotations unless set.
+    summary_model: str | None = Field(None, validation_alias="MEMORY_ENGINE_SUMMARY_MODEL")
     #: Where tiktoken keeps its tables; they are used where they are, and never fetched.
     tiktoken_cache_dir: Path | None = None
     #: Required once the service is bound to more than a loopback address.

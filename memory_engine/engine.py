@@ -32,7 +32,7 @@ from memory_engine.models import (
 )
 from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
-from memory_engine.ports import Clock, Progress, no_progress
+from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
@@ -52,11 +52,11 @@ class MemoryEngine:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._reindexer = Reindexer(parts)
-        #: What joins conversations.
         #: What repeats, and what people state of themselves.
         self.patterns = Patterns(parts.database, parts.clock)
         #: What always stands in the prompt.
         self.notes = Notes(parts.database, parts.clock)
+        #: What joins conversations.
         self.links = Connections(parts.database, parts.clock)
         self._editor = Editor(parts.database, parts.clock)
         self.eraser = Eraser(parts.database, parts.clock)
@@ -76,6 +76,7 @@ class MemoryEngine:
         embedder_options: EmbedderOptions | None = None,
         clock: Clock | None = None,
         index_threshold: int = DEFAULT_THRESHOLD,
+        summary_writer: SummaryWriter | None = None,
     ) -> "MemoryEngine":
         """Open a store, made on first use, and migrate it.
 
@@ -88,6 +89,7 @@ class MemoryEngine:
             embedder_options: what some embedders need beside their name.
             clock: tells the time; the machine's clock unless given.
             index_threshold: scopes of at least so many messages get a Chroma collection.
+            summary_writer: puts summaries in better words, in the background; they are quotations unless given.
 
         Raises:
             StoreInUse: another process owns the folder.
@@ -104,6 +106,7 @@ class MemoryEngine:
             embedder_options=embedder_options or EmbedderOptions(),
             clock=clock or SystemClock(),
             index_threshold=index_threshold,
+            summary_writer=summary_writer,
         )
         return cls(join(options))
 
@@ -148,7 +151,7 @@ class MemoryEngine:
             for number, message in enumerate(messages)
         ]
         remembered = self._parts.serving().rememberer.remember(scope, conversation_id, new, agent)
-        self._parts.worker.notify()
+        self._parts.notify()
         return remembered
 
     def edit(self, message_id: str, changed: Mapping[str, Any], *, scope: Scope = DEFAULT_SCOPE) -> Message:
@@ -160,7 +163,7 @@ class MemoryEngine:
             StoreError: the store does not answer; nothing was changed.
         """
         edited = self._editor.edit(scope, message_id, changed, self._parts.serving().rememberer)
-        self._parts.worker.notify()
+        self._parts.notify()
         return edited
 
     def erase(
@@ -183,7 +186,7 @@ class MemoryEngine:
             erased = self.eraser.erase_conversation(scope, conversation_id)
         else:
             erased = self.eraser.erase_messages(scope, message_ids)
-        self._parts.worker.notify()
+        self._parts.notify()
         return erased
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:

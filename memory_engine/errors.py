@@ -18,6 +18,7 @@ MemoryEngineError
     ReindexRunning        the vectors are being made anew already
     EmbedderMismatch      the store's vectors are another embedder's
   EmbedderUnavailable     the embedder cannot be had
+  WriterUnavailable       the writer of summaries does not answer; those by quotation stand
   IndexUnavailable        the vector index does not answer; SQL still has everything
 """
 
@@ -139,6 +140,12 @@ class EmbedderUnavailable(MemoryEngineError):
     """The embedder that was chosen cannot be used."""
 
     code = "embedder_unavailable"
+
+
+class WriterUnavailable(MemoryEngineError):
+    """The writer of summaries does not answer."""
+
+    code = "writer_unavailable"
 
 
 class IndexUnavailable(MemoryEngineError):

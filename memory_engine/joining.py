@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memory_engine.consolidation.consolidator import Consolidator
 from memory_engine.consolidation.quoting import Quoter
+from memory_engine.consolidation.rewriter import Rewriter
 from memory_engine.embedding import DEFAULT_EMBEDDER, EmbedderOptions, open_embedder
 from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
@@ -16,7 +17,7 @@ from memory_engine.lexical.analysis import ANALYSER_VERSION
 from memory_engine.links.grouper import Grouper
 from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
-from memory_engine.ports import Clock, Embedder
+from memory_engine.ports import Clock, Embedder, SummaryWriter
 from memory_engine.recall.candidates import Candidates
 from memory_engine.recall.question import QuestionReader
 from memory_engine.recall.recaller import Recaller
@@ -40,6 +41,7 @@ class Options:
     embedder_options: EmbedderOptions
     clock: Clock
     index_threshold: int
+    summary_writer: SummaryWriter | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,11 @@ class Parts:
         # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
         sentences = open_embedder(DEFAULT_EMBEDDER)
         quoter = Quoter(sentences, store.options.clock, key=store.term_key)
-        stages: tuple[Stage, ...] = ("links", "patterns")
+        stages: list[Stage] = ["links", "patterns"]
+        self.rewriter = None
+        if (writer := store.options.summary_writer) is not None:
+            stages.append("writing")
+            self.rewriter = Rewriter(store.database, writer)
         self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
@@ -76,6 +82,8 @@ class Parts:
         self.grouper = Grouper(store.database, quoter, store.options.clock)
         self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
         self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
+        # A thread of its own, because it waits for its writer.
+        self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
 
     def consolidate(self, *, all_that_wait: bool = False) -> int:
         """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
@@ -118,9 +126,28 @@ class Parts:
             space_id = embeddings.ensure_space(db, opened.space)
         return _generation(self._store, embedder, opened, space_id)
 
+    def start(self) -> None:
+        """Begin to work in the background."""
+        self.worker.start()
+        if self._writing is not None:
+            self._writing.start()
+
+    def notify(self) -> None:
+        """Something was committed."""
+        self.worker.notify()
+        if self._writing is not None:
+            self._writing.notify()
+
+    def stop_background(self) -> None:
+        """Finish the background step at hand, and begin no other."""
+        self.worker.stop()
+        if self._writing is not None and self._store.options.summary_writer is not None:
+            self._store.options.summary_writer.stop()
+            self._writing.stop()
+
     def close(self) -> None:
         """Finish the background step at hand, close the database, and let go of the folder."""
-        self.worker.stop()
+        self.stop_background()
         self._store.chroma.close()
         self.database.close()
         if self._directory is not None:
@@ -145,7 +172,7 @@ def join(options: Options) -> Parts:
         migrations.upgrade(database)
         parts = _joined(options, directory, database)
         opened.pop_all()  # from here on the parts close themselves
-    parts.worker.start()
+    parts.start()
     return parts
 
 

@@ -1,6 +1,7 @@
 """What the engine needs of the outside, as Protocols; each has a second implementation."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -65,6 +66,41 @@ class Embedder(Protocol):
         Raises:
             EmbedderUnavailable: the embedder does not answer.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A message as a writer of summaries is given it."""
+
+    message_id: str
+    speaker: str
+    said_at: datetime
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a writer made of messages; nothing of it is believed before it is checked."""
+
+    model: str
+    #: Sentences, each with the ids of the messages that it rests on.
+    sentences: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class SummaryWriter(Protocol):
+    """Writes summaries in its own words, such as a chat model does."""
+
+    def write(self, said: Sequence[Source], words: int) -> Written:
+        """Sum up in about so many words, each sentence with the messages that it rests on.
+
+        Raises:
+            WriterUnavailable: the writer does not answer, or was stopped.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Give up what is being written, for good."""
         ...
 
 

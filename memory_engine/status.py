@@ -44,9 +44,17 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
     problem, generation = parts.worker.problem, parts.generation
     embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
     vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
-    return {
+    return _summaries(parts) | {
         "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
         "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
         "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
         "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
     }
+
+
+def _summaries(parts: Parts) -> dict[str, PartStatus]:
+    """How the writer of summaries is, where there is one."""
+    if (rewriter := parts.rewriter) is None:
+        return {}
+    refused = f"written in the background, {rewriter.refused} refused since the start"
+    return {"summaries": PartStatus(ok=rewriter.problem is None, detail=rewriter.problem or refused)}

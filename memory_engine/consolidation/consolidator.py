@@ -69,7 +69,7 @@ class Consolidator:
                 return False
             first = summaries.open_segment(db, queued)
             changes = scopes.marks(db, queued.key)[1]
-            said = self._said(db, queued.key, summaries.seqs_to_sum_up(db, queued, first))
+            said = self._said(db, queued.key, summaries.seqs_to_sum_up(db, queued.key, queued.thread_id, first))
             quoted = summaries.quoted_by_segments(db, queued, first)
             earlier = self._said(db, queued.key, sorted({seq for seq, _, _ in quoted}))
         kept = {message.seq: message for message in earlier}

@@ -7,13 +7,13 @@ from memory_engine.consolidation.sentences import Sentence
 from memory_engine.consolidation.stage import StageWorker
 from memory_engine.models import ScopeKey, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import derivation_queue, links, messages, scopes, summaries, threads
+from memory_engine.storage import derivation_queue, links, messages, scopes, summaries
 from memory_engine.storage.database import Database, Transaction
 
 #: A weaker link makes no group.
 STRONG = 0.5
 #: Conversations that a group has besides the one that it is around, those linked best.
-MOST_OTHERS = 7
+MOST_OTHERS = 4
 #: Words of a group's summary.
 _WORDS = 200
 
@@ -48,12 +48,11 @@ class Grouper(StageWorker):
 
     def _quotable(self, db: Transaction, key: ScopeKey, thread_ids: Sequence[str]) -> list[Quotable]:
         """What the summaries of these conversations quote, in the order in which it was said."""
-        found = [threads.by_id(db, key, thread_id) for thread_id in thread_ids]
-        places = [place for thread in found if thread is not None for place in summaries.quoted_by_whole(db, thread)]
+        places = summaries.quoted_by_whole(db, key, thread_ids)
         kept = messages.by_seqs(db, key, sorted({seq for seq, _, _ in places}))
         return [
             Quotable(message=kept[seq], sentence=Sentence(start=start, end=end))
-            for seq, start, end in sorted(places)
+            for seq, start, end in places
             if seq in kept
         ]
 

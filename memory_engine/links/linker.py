@@ -80,8 +80,9 @@ class Linker(StageWorker):
             scopes.take_changes(db, to_link.key, 0)  # locks the scope: nothing is erased meanwhile
             if derivation_queue.take(db, to_link) and thread is not None:
                 now = to_micros(self._clock.now())
-                links.write(db, to_link.key, self._standing(db, to_link, made), now)
-                for member in (thread.thread_id, *linked_with(db, to_link.key, thread.thread_id, now)):
+                joined = links.write(db, to_link.key, self._standing(db, to_link, made), now)
+                grouped = joined.intersection(linked_with(db, to_link.key, thread.thread_id, now))
+                for member in sorted({thread.thread_id, *grouped}):
                     derivation_queue.enqueue(db, to_link.key, member, "group")
         return True
 

@@ -37,13 +37,18 @@ class NewLink:
     places: tuple[tuple[int, int], ...]
 
 
-def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> None:
-    """Write links made by a rule, unless a person spoke about them; references add to those that are there."""
-    touched = set()
+def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> set[str]:
+    """Write links made by a rule, unless a person spoke about them; references add to those that are there.
+
+    Returns:
+        The threads that got a link that they did not have.
+    """
+    touched, joined = set(), set()
     for new in made:
         before = known(db, key, new)
         if before is None:
             insert_link(db, key, new, "made", now)
+            joined |= {new.source_id, new.target_id}
         elif before.state != "made":
             continue
         elif new.kind == "reference":
@@ -54,6 +59,7 @@ def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> N
         touched |= {new.source_id, new.target_id}
     for thread_id in sorted(touched):
         _bound(db, key, thread_id)
+    return joined
 
 
 def known(db: Connection, key: ScopeKey, new: NewLink) -> Any:

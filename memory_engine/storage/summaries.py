@@ -16,6 +16,8 @@ from memory_engine.storage.threads import Thread
 
 #: Messages of a queue row that is to be done at once.
 _AT_ONCE = 1_000_000
+#: No message stands beyond it.
+_LAST_SEQ = 2**62
 #: A sentence's text, None for a quotation, and what it rests on as (seq, start, end).
 SentencePlaces = tuple[str | None, tuple[tuple[int, int, int], ...]]
 
@@ -91,12 +93,12 @@ def open_segment(db: Connection, queued: Queued) -> int:
     return db.execute(query).scalar() or 0
 
 
-def seqs_to_sum_up(db: Connection, queued: Queued, first: int) -> list[int]:
-    """The places of what people and assistants said in the conversation from `first` on, in order."""
+def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, last: int | None = None) -> list[int]:
+    """The places of what people and assistants said in the conversation from `first` to `last`, in order."""
     query = select(ChatMessage.seq).where(
-        ChatMessage.namespace_id == queued.key.namespace_id,
-        ChatMessage.thread_id == queued.thread_id,
-        ChatMessage.seq >= first,
+        ChatMessage.namespace_id == key.namespace_id,
+        ChatMessage.thread_id == thread_id,
+        ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
         ChatMessage.recallable,
         ChatMessage.role.in_(("user", "assistant")),
         ChatMessage.content != "",
@@ -165,21 +167,27 @@ def _insert_sentences(db: Connection, key: ScopeKey, here: dict[str, Any], made:
 
 def quoted_by_segments(db: Connection, queued: Queued, before: int) -> list[tuple[int, int, int]]:
     """What the summaries of the segments that begin before `before` rest on, as (seq, start, end), in order."""
-    return _cited(db, *_of_thread(queued), SummaryRow.level == "segment", SummaryRow.first_seq < before)
+    segments = (SummaryRow.level == "segment", SummaryRow.first_seq < before)
+    return _cited(db, queued.key.namespace_id, *_of_thread(queued), *segments)
 
 
-def quoted_by_whole(db: Connection, thread: Thread) -> list[tuple[int, int, int]]:
-    """What the summary of a conversation as a whole rests on, as (seq, start, end), in order."""
-    here = (SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id)
-    return _cited(db, *here, SummaryRow.level == "conversation")
+def quoted_by_whole(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[tuple[int, int, int]]:
+    """What the summaries of these conversations as a whole rest on, as (seq, start, end), in order."""
+    here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id.in_(thread_ids))
+    return _cited(db, key.namespace_id, *here, SummaryRow.level == "conversation")
 
 
-def _cited(db: Connection, *which: ColumnElement[bool]) -> list[tuple[int, int, int]]:
-    of_it = (SummaryRow.namespace_id == SummaryCitation.namespace_id) & (
-        SummaryRow.summary_id == SummaryCitation.summary_id
-    )
-    query = select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end).join(SummaryRow, of_it)
-    return sorted((row.seq, row.start, row.end) for row in db.execute(query.where(*which)))
+def _cited(db: Connection, namespace_id: int, *which: ColumnElement[bool]) -> list[tuple[int, int, int]]:
+    # Two steps: joined, a database without statistics reads every citation there is.
+    ids = db.execute(select(SummaryRow.summary_id).where(*which)).scalars().all()
+    found: list[tuple[int, int, int]] = []
+    for start in range(0, len(ids), IN_LIST):
+        query = select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end).where(
+            SummaryCitation.namespace_id == namespace_id,
+            SummaryCitation.summary_id.in_(ids[start : start + IN_LIST]),
+        )
+        found += [(row.seq, row.start, row.end) for row in db.execute(query)]
+    return sorted(found)
 
 
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
