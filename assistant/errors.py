@@ -14,6 +14,12 @@ AssistantError
     ModelNotFound       the server has no such model
     ModelRejected       the server calls the request wrong
     ModelFailed         the server failed
+  ToolError             a tool gave no result; the model is told why
+    ToolNotFound        there is none of that name, or the agent may not use it
+    ToolArgumentsWrong  the arguments are no JSON, or not what the tool takes
+    ToolFailed          the tool says why it cannot
+    ToolTimedOut        it took longer than it may
+    ToolNotConfirmed    a person did not agree to what it would change
 """
 
 from typing import ClassVar
@@ -114,3 +120,39 @@ class ModelFailed(ModelError):
     """The model's server failed."""
 
     code = "model_failed"
+
+
+class ToolError(AssistantError):
+    """The tool gave no result."""
+
+    code = "tool_error"
+
+
+class ToolNotFound(ToolError):
+    """There is no such tool here."""
+
+    code = "tool_not_found"
+
+
+class ToolArgumentsWrong(ToolError):
+    """The arguments are not what the tool takes."""
+
+    code = "tool_arguments_wrong"
+
+
+class ToolFailed(ToolError):
+    """The tool could not do what was asked."""
+
+    code = "tool_failed"
+
+
+class ToolTimedOut(ToolError):
+    """The tool took longer than it may."""
+
+    code = "tool_timed_out"
+
+
+class ToolNotConfirmed(ToolError):
+    """Nobody agreed to this change."""
+
+    code = "tool_not_confirmed"
