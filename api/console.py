@@ -158,12 +158,9 @@ def print_findings(findings: list[dict[str, Any]]) -> bool:
 def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
     """Talk until the person leaves."""
     from api.client import ServiceError
-    from assistant.agents import get_agent
     from memory_engine.checks import check_name
 
     name = check_name(conversation or f"chat-{secrets.token_hex(3)}", "conversation")
-    if agent is not None:
-        get_agent(agent)
     _out.print(f"Conversation {name}. {_HELP}", highlight=False)
     last: dict[str, Any] | None = None
     while (line := _line()) is not None:

@@ -38,6 +38,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (assistant_errors.AgentNotFound, 400),
     (assistant_errors.ContextNotFound, 404),
     (assistant_errors.ContextErased, 410),
+    (assistant_errors.SpendCapReached, 429),
     (assistant_errors.ModelOutOfQuota, 429),
     (assistant_errors.ModelUnreachable, 504),
     (assistant_errors.ModelError, 502),
@@ -51,10 +52,20 @@ def error_body(status: int, message: str, *, code: str | None = None, param: str
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def error_of(exc: MemoryEngineError | AssistantError) -> tuple[int, dict[str, Any]]:
+    """The status and the body of an error of the packages."""
+    status = next((status for kind, status in _STATUSES if isinstance(exc, kind)), 500)
+    return status, error_body(status, exc.message, code=exc.code, param=exc.param)
+
+
 def respond(status: int, message: str, *, code: str | None = None, param: str | None = None) -> JSONResponse:
     """An error as a response."""
+    return _answer(status, error_body(status, message, code=code, param=param))
+
+
+def _answer(status: int, body: dict[str, Any]) -> JSONResponse:
     headers: Mapping[str, str] | None = {"retry-after": "20"} if status == 429 else None
-    return JSONResponse(error_body(status, message, code=code, param=param), status, headers=headers)
+    return JSONResponse(body, status, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -63,8 +74,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(MemoryEngineError)
     @app.exception_handler(AssistantError)
     def known(_request: Request, exc: Any) -> JSONResponse:
-        status = next((status for kind, status in _STATUSES if isinstance(exc, kind)), 500)
-        return respond(status, exc.message, code=exc.code, param=exc.param)
+        status, body = error_of(exc)
+        return _answer(status, body)
 
     @app.exception_handler(RequestRefused)
     def refused(_request: Request, exc: Any) -> JSONResponse:

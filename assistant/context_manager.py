@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.agents import get_agent
+from assistant.agents import Agents
 from assistant.background import background_of
-from assistant.packing import Parts, pack, units_of
+from assistant.errors import BudgetTooSmall
+from assistant.packing import Packed, Parts, pack, units_of
 from assistant.prompt_request import PromptRequest
 from assistant.storage.contexts import erase_contexts, load_context, save_context
 from assistant.token_counter import serialise
@@ -32,14 +33,38 @@ class Prompt:
     recalled: tuple[RecallHit, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happened:
+    """What happened in a turn after the person's message."""
+
+    #: In the shape of Chat Completions.
+    messages: tuple[dict[str, Any], ...] = ()
+    message_ids: tuple[str, ...] = ()
+
+
+NOTHING_YET = Happened()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """What a prompt could hold, before it is packed."""
+
+    request: PromptRequest
+    scope: Scope
+    parts: Parts
+    #: What the asker should know of the recall, or None.
+    notice: str | None
+
+
 class ContextManager:
     """Assembles prompts within a budget, each with a manifest that is kept."""
 
-    def __init__(self, engine: MemoryEngine, counter: TokenCounter, clock: Clock) -> None:
+    def __init__(self, engine: MemoryEngine, counter: TokenCounter, clock: Clock, agents: Agents) -> None:
         self._engine = engine
         engine.eraser.also.append(self._erase)
         self.counter = counter
         self._clock = clock
+        self._agents = agents
 
     def assemble(self, request: PromptRequest, scope: Scope) -> Prompt:
         """Retrieve, pack, and keep the manifest.
@@ -50,10 +75,20 @@ class ContextManager:
             ConversationNotFound: the conversation is another user's.
             InvalidInput: a text or an id cannot be taken.
         """
+        return self.pack(self.gather(request, scope))
+
+    def gather(self, request: PromptRequest, scope: Scope) -> Gathered:
+        """Retrieve all that a prompt could hold.
+
+        Raises:
+            AgentNotFound: there is no such agent.
+            ConversationNotFound: the conversation is another user's.
+            InvalidInput: a text or an id cannot be taken.
+        """
         check_name(request.conversation_id, "conversation_id")
         if request.message is not None:
             check_text(request.message, "message")
-        system = None if request.agent is None else get_agent(request.agent).prompt
+        agent = None if request.agent is None else self._agents.get(request.agent)
         history = self._engine.history.newest(
             request.conversation_id, _HISTORY, scope=scope, until=request.as_of, before_seq=request.before_seq
         )
@@ -61,31 +96,62 @@ class ContextManager:
         asked = request.message
         if asked is None:
             asked = next((m.text for m in reversed(history) if m.role == "user"), "")
-        found = self._recalled(asked, request, scope)
-        background = background_of(self._engine, request, scope)
-        hits = found.hits
+        recalls = agent is None or agent.settings.memory.recall
+        found = self._recalled(asked, request, scope) if recalls else NOTHING
         parts = Parts(
-            system=system,
+            system=None if agent is None else _system(agent.prompt, request.instructions),
             history=units,
-            hits=hits,
+            hits=found.hits,
             message=request.message,
             message_id=request.message_id,
-            background=background,
+            background=background_of(self._engine, request, scope),
             unusable=unusable,
         )
-        packed = pack(parts, request.token_budget, self.counter)
+        return Gathered(request=request, scope=scope, parts=parts, notice=found.notice)
+
+    def pack(
+        self, gathered: Gathered, happened: Happened = NOTHING_YET, tools: Sequence[dict[str, Any]] = ()
+    ) -> Prompt:
+        """Pack what was gathered, with what happened in the turn since, and keep the manifest.
+
+        Args:
+            gathered: the parts.
+            happened: calls of tools in this turn, and their answers.
+            tools: what the request offers besides its messages; the budget counts it.
+
+        Raises:
+            BudgetTooSmall: the system prompt, the newest message and what happened since do not fit.
+        """
+        request = gathered.request
+        offered, packed = self._packed(gathered, happened, tools)
         manifest = {
             "items": packed.items,
             "left_out": packed.left_out,
             "token_budget": request.token_budget,
-            "tokens": packed.tokens,
+            "tokens": packed.tokens + offered,
+            "tools": [tool["function"]["name"] for tool in tools],
             "counter": self.counter.name,
             "agent": request.agent,
             "model": request.model,
             "conversation_id": request.conversation_id,
-            "notice": found.notice,
+            "notice": gathered.notice,
         }
-        return self._kept(request, scope, packed.messages, manifest, hits)
+        return self._kept(gathered, packed.messages, manifest)
+
+    def fits(self, gathered: Gathered, happened: Happened, tools: Sequence[dict[str, Any]]) -> bool:
+        """Whether what must be in a prompt fits its budget."""
+        bare = replace(gathered.parts, history=(), hits=(), background=())
+        try:
+            self._packed(replace(gathered, parts=bare), happened, tools)
+        except BudgetTooSmall:
+            return False
+        return True
+
+    def _packed(self, gathered: Gathered, happened: Happened, tools: Sequence[dict[str, Any]]) -> tuple[int, Packed]:
+        """Tokens of the tools that are offered, and the messages in the room that these leave."""
+        parts = replace(gathered.parts, after=happened.messages, after_ids=happened.message_ids)
+        offered = self.counter.count(serialise(tools)) if tools else 0
+        return offered, pack(parts, gathered.request.token_budget - offered, self.counter)
 
     def load(self, namespace: str, manifest_id: str) -> tuple[str, dict[str, Any]]:
         """The messages as they were sent, byte for byte, and their manifest.
@@ -109,24 +175,25 @@ class ContextManager:
             return found
         return replace(found, hits=tuple(hit for hit in found.hits if hit.seq < request.before_seq))
 
-    def _kept(
-        self, request: PromptRequest, scope: Scope, messages: list[dict[str, Any]], manifest: dict[str, Any],
-        hits: tuple[RecallHit, ...],
-    ) -> Prompt:  # fmt: skip
+    def _kept(self, gathered: Gathered, messages: list[dict[str, Any]], manifest: dict[str, Any]) -> Prompt:
         row = {
             "context_id": random_id("ctx"),
-            "conversation_id": request.conversation_id,
+            "conversation_id": gathered.request.conversation_id,
             "created_at": to_micros(self._clock.now()),
             "tokens": manifest["tokens"],
             "manifest": manifest,
             "messages": serialise(messages),
         }
-        save_context(self._engine, scope, row)
+        save_context(self._engine, gathered.scope, row)
         used = {name for item in manifest["items"] if item["kind"] == "recalled" for name in item["message_ids"]}
         return Prompt(
             messages=messages,
             tokens=manifest["tokens"],
             manifest_id=row["context_id"],
             manifest=manifest,
-            recalled=tuple(hit for hit in hits if hit.message_id in used),
+            recalled=tuple(hit for hit in gathered.parts.hits if hit.message_id in used),
         )
+
+
+def _system(prompt: str, instructions: str | None) -> str:
+    return prompt if instructions is None else f"{prompt}\n\n{instructions}"

@@ -1,9 +1,14 @@
 """A conversation turn by turn: its messages go to the memory, its history comes from there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from memory_engine import MemoryEngine, Message, NewMessage, Page, Scope
 from memory_engine.checks import check_text
+
+#: Newest messages among which calls without an answer are looked for.
+_NEWEST = 40
+_LOST = '{"error": "The call was begun and its outcome is not known; it is not made again.", "code": "tool_failed"}'
 
 
 class ConversationManager:
@@ -27,9 +32,25 @@ class ConversationManager:
         )
         return self._engine.history.message(kept.message_ids[0], scope=scope)
 
-    def add_reply(self, conversation_id: str, reply: NewMessage, agent: str | None, scope: Scope) -> str:
-        """Keep what the assistant said and return the message's id."""
-        return self._engine.remember(conversation_id, [reply], scope=scope, agent=agent).message_ids[0]
+    def add(self, conversation_id: str, said: Sequence[NewMessage], agent: str | None, scope: Scope) -> tuple[str, ...]:
+        """Keep what the assistant or its tools said, and return the messages' ids."""
+        return self._engine.remember(conversation_id, said, scope=scope, agent=agent).message_ids
+
+    def end_open_calls(self, conversation_id: str, scope: Scope) -> int:
+        """Answer calls of tools that have no answer, because the process ended in the middle; how many there were.
+
+        What such a call did is not known, and it is not made again.
+        """
+        newest = self._engine.history.newest(conversation_id, _NEWEST, scope=scope)
+        asking = next((n for n in reversed(range(len(newest))) if newest[n].tool_calls), None)
+        if asking is None or any(message.role != "tool" for message in newest[asking + 1 :]):
+            return 0
+        answered = {message.tool_call_id for message in newest[asking + 1 :]}
+        lost = [call for call in newest[asking].tool_calls or () if call["id"] not in answered]
+        answers = [NewMessage(role="tool", text=_LOST, tool_call_id=str(call["id"]), recallable=False) for call in lost]
+        if answers:
+            self.add(conversation_id, answers, newest[asking].agent, scope)
+        return len(answers)
 
     def history(self, conversation_id: str, scope: Scope, limit: int = 1000) -> list[dict[str, Any]]:
         """The newest messages in the shape of Chat Completions, oldest first."""

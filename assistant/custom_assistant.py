@@ -1,22 +1,30 @@
-"""CustomAssistant: one turn of a conversation, from what a person says to what is answered and kept."""
+"""CustomAssistant: joins the parts that answer, and keeps what a turn says, replies and costs."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from assistant.agents import DEFAULT_AGENT, get_agent
+from assistant.agents import DEFAULT_AGENT, Agent, Agents
+from assistant.builtin_tools.search_memory import SearchMemory
+from assistant.builtin_tools.switch_agent import SwitchAgent
+from assistant.builtin_tools.write_note import WriteNote
 from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
+from assistant.costs import Caps
 from assistant.error_handler import ErrorHandler
-from assistant.errors import BudgetTooSmall, ModelError
+from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, SpendCapReached
+from assistant.ledger import Ledger
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply
-from assistant.prompt_request import DEFAULT_BUDGET, PromptRequest
 from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
 from assistant.token_counter import open_counter
-from memory_engine import DEFAULT_SCOPE, MemoryEngine, Message, NewMessage, Scope
+from assistant.tool_call_handler import Asked, Confirm, ToolCall, ToolCallHandler, ToolResult
+from assistant.tools import ToolContext, ToolRegistry
+from assistant.turn_loop import TurnLoop, TurnParts, TurnState, budget_of, usage_of
+from assistant.turns import Delta, Emit, Reply, Turn, nobody
+from memory_engine import DEFAULT_SCOPE, MemoryEngine, NewMessage, Scope
 from memory_engine.checks import check_name
 from memory_engine.ports import TokenCounter
 
@@ -26,46 +34,60 @@ T = TypeVar("T")
 _THREADS = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """What a person says, and how it is to be answered."""
-
-    conversation_id: str
-    message: str
-    #: The agent that answers; None: the one that spoke last, or the greeter.
-    agent: str | None = None
-    model: str | None = None
-    token_budget: int = DEFAULT_BUDGET
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """What the assistant answered."""
-
-    conversation_id: str
-    message_id: str
-    text: str
-    agent: str
-    model: str
-    tool_calls: tuple[dict[str, Any], ...]
-    usage: dict[str, int] | None
-    manifest_id: str
-
-
 class CustomAssistant:
-    """Answers with memory: keeps the message, assembles the prompt, asks the model, keeps the reply."""
+    """Answers with memory: keeps the message, assembles the prompt, asks the model, calls tools, keeps the reply."""
 
-    def __init__(self, engine: MemoryEngine, *, agent: str = DEFAULT_AGENT, settings: Settings | None = None) -> None:
-        """Take the memory, the agent that answers where none is named, and the settings (the environment's)."""
+    def __init__(
+        self,
+        engine: MemoryEngine,
+        *,
+        agent: str = DEFAULT_AGENT,
+        tools: ToolRegistry | None = None,
+        confirm: Confirm | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Join an assistant over a memory.
+
+        Args:
+            engine: the memory; its owner closes it.
+            agent: who answers where nobody is named.
+            tools: tools of one's own, which every agent may use that names them in its file.
+            confirm: asked before a tool changes something; without it nothing is changed.
+            settings: the environment's unless given.
+
+        Raises:
+            AgentNotFound: there is no such agent.
+            AgentFileWrong: an agent's file cannot be read.
+        """
         self.memory_engine = engine
-        self.agent = get_agent(agent).name
         self.settings = settings or load_settings()
+        self.agents = Agents(self.settings.agents_dir)
+        self.agent = self.agents.get(agent).name
+        self.agents.all()  # a wrong file is told at the start
+        self.tool_registry = tools if tools is not None else ToolRegistry()
+        _add_builtin(self.tool_registry, engine, self.agents)
         self.counter: TokenCounter = open_counter(self.settings)
-        self.context_manager = ContextManager(engine, self.counter, engine.clock)
+        self.context_manager = ContextManager(engine, self.counter, engine.clock, self.agents)
         self.conversation_manager = ConversationManager(engine)
-        errors = ErrorHandler(turn_timeout=self.settings.turn_timeout)
-        self.response_generator = ResponseGenerator(self.settings, errors)
+        self.ledger = Ledger(engine, self.settings, self.counter)
+        self._errors = ErrorHandler(turn_timeout=self.settings.turn_timeout)
+        self.response_generator = ResponseGenerator(self.settings, self._errors)
+        self.tool_call_handler = ToolCallHandler(engine, self.tool_registry, confirm)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="turn")
+        self._loop = _LoopInThread()
+        self._turns = TurnLoop(
+            TurnParts(
+                engine=engine, settings=self.settings, agents=self.agents, context_manager=self.context_manager,
+                conversation_manager=self.conversation_manager, response_generator=self.response_generator,
+                tool_registry=self.tool_registry, tool_call_handler=self.tool_call_handler,
+                caps=Caps(engine, self.settings), in_pool=self._in_pool,
+            )
+        )  # fmt: skip
+
+    @property
+    def conversation_history(self) -> "ConversationManager":
+        """The histories of conversations, by their ids."""
+        return self.conversation_manager
 
     def process_message(
         self, message: str, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE, agent: str | None = None
@@ -76,78 +98,157 @@ class CustomAssistant:
             InvalidInput: the message is empty or cannot be kept.
             ModelError: no model answered; the message is kept.
         """
-        return asyncio.run(self.answer(Turn(conversation_id=conversation_id, message=message, agent=agent), scope))
+        turn = Turn(conversation_id=conversation_id, message=message, agent=agent)
+        return self.run(self.answer(turn, scope))
 
-    async def answer(self, turn: Turn, scope: Scope = DEFAULT_SCOPE) -> Reply:
+    def call_tools(
+        self, tool_calls: Sequence[Mapping[str, Any]], *, conversation_id: str = "tools", scope: Scope = DEFAULT_SCOPE
+    ) -> list[ToolResult]:
+        """Make calls in the shape of Chat Completions, of any registered tool; the results stand in their order.
+
+        A call that was made before, by its id, is not made again: it gives what it gave.
+        """
+        calls = [ToolCall.of_chat(raw) for raw in tool_calls]
+        context = ToolContext(scope=scope, conversation_id=conversation_id, agent=self.agent)
+        asked = Asked(
+            context=context, message_id=f"direct/{conversation_id}"[:256], allowed=self.tool_registry.names, earlier={}
+        )
+        return self.run(self.tool_call_handler.run(calls, asked))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work of this assistant's own event loop; for callers without one."""
+        return self._loop.run(work)
+
+    async def answer(self, turn: Turn, scope: Scope = DEFAULT_SCOPE, emit: Emit | None = None) -> Reply:
         """Answer a message. Holds no thread and no transaction while the model is asked.
+
+        Args:
+            turn: what is said.
+            scope: whose memory it is.
+            emit: told the reply's text piece by piece, and the calls of tools; without it nothing is streamed.
 
         Raises:
             InvalidInput: the message is empty or cannot be kept.
+            AgentNotFound: there is no such agent; nothing was kept.
             BudgetTooSmall: the agent's prompt and the message do not fit the budget; the message is kept.
-            ModelError: no model answered; the message is kept.
+            SpendCapReached: a call would cost more than is allowed; the message is kept.
+            ModelError: no model answered; the message is kept, and what came of a reply that broke off.
         """
-        agent, said = await self._in_pool(lambda: self._heard(turn, scope))
+        state = await self._in_pool(lambda: self._heard(turn, scope))
         try:
-            prompt = await self._in_pool(lambda: self._prompt(turn, agent, said, scope))
             if self.settings.has_model:
-                generated = await self.response_generator.generate(prompt.messages, turn.model)
+                generated = await self._turns.run(state, emit or nobody, streams=emit is not None)
             else:
-                generated = _offline(prompt)
-        except (ModelError, BudgetTooSmall) as exc:
-            exc.args = (f"{exc.message} Your message is kept as {said.message_id}.",)
+                generated = await self._offline(state, emit or nobody)
+        except (ModelError, BudgetTooSmall, SpendCapReached) as exc:
+            if isinstance(exc, ModelBrokeOff):
+                broken = Generated(text=exc.text, model="", tool_calls=(), usage=None)
+                await self._in_pool(lambda: self._kept(state, broken, incomplete=True))
+            exc.args = (f"{exc.message} Your message is kept as {state.said.message_id}.",)
             raise
-        return await self._in_pool(lambda: self._answered(turn, agent, prompt, generated, scope))
+        finally:
+            await self._in_pool(lambda: self.ledger.note(state))
+        return await self._in_pool(lambda: self._replied(state, generated))
 
     def close(self) -> None:
         """Let the threads go; the engine is its owner's to close."""
+        self._loop.close()
+        self.tool_call_handler.close()
         self._pool.shutdown()
 
-    def _heard(self, turn: Turn, scope: Scope) -> tuple[str, Message]:
+    def _heard(self, turn: Turn, scope: Scope) -> TurnState:
         check_name(turn.conversation_id, "conversation_id")
+        agent = self._agent(turn, scope)
+        self.conversation_manager.end_open_calls(turn.conversation_id, scope)
+        said = self.conversation_manager.add_user_message(turn.conversation_id, turn.message, agent.name, scope)
+        return TurnState(
+            turn=turn, scope=scope, agent=agent, said=said, budget=self._errors.begin(),
+            token_budget=budget_of(turn, agent),
+        )  # fmt: skip
+
+    def _agent(self, turn: Turn, scope: Scope) -> Agent:
+        if turn.agent is not None:
+            return self.agents.get(self.settings.assistant_ids.get(turn.agent, turn.agent))
+        if (asked_for := self.agents.asked_for(turn.message)) is not None:
+            return self.agents.get(asked_for)
         spoke_last = self.conversation_manager.current_agent(turn.conversation_id, scope)
-        agent = get_agent(turn.agent or spoke_last or self.agent).name
-        said = self.conversation_manager.add_user_message(turn.conversation_id, turn.message, agent, scope)
-        return agent, said
+        return self.agents.get(spoke_last if spoke_last in self.agents.all() else self.agent)
 
-    def _prompt(self, turn: Turn, agent: str, said: Message, scope: Scope) -> Prompt:
-        request = PromptRequest(
-            conversation_id=turn.conversation_id,
-            message=turn.message,
-            agent=agent,
-            token_budget=turn.token_budget,
-            model=turn.model,
-            message_id=said.message_id,
-            before_seq=said.seq,
-        )
-        prompt = self.context_manager.assemble(request, scope)
-        self.memory_engine.links.note_recalled(scope, turn.conversation_id, said.message_id, prompt.recalled)
-        return prompt
+    async def _offline(self, state: TurnState, emit: Emit) -> Generated:
+        gathered = await self._turns.gathered(state)
+        prompt: Prompt = await self._in_pool(lambda: self.context_manager.pack(gathered))
+        state.prompt = prompt
+        text = offline_reply(prompt.recalled)
+        await emit(Delta(text=text))
+        return Generated(text=text, model=OFFLINE_MODEL, tool_calls=(), usage=None)
 
-    def _answered(self, turn: Turn, agent: str, prompt: Prompt, generated: Generated, scope: Scope) -> Reply:
-        reply = NewMessage(
-            role="assistant",
-            text=generated.text,
-            tool_calls=generated.tool_calls or None,
-            metadata={"model": generated.model, "manifest_id": prompt.manifest_id},
-            # Quotes of what was recalled are not remembered as new.
-            recallable=generated.model != OFFLINE_MODEL,
-        )
-        message_id = self.conversation_manager.add_reply(turn.conversation_id, reply, agent, scope)
+    def _replied(self, state: TurnState, generated: Generated) -> Reply:
+        assert state.prompt is not None  # something was generated from it
+        message_id = self._kept(state, generated)
+        engine, turn = self.memory_engine, state.turn
+        engine.links.note_recalled(state.scope, turn.conversation_id, state.said.message_id, state.prompt.recalled)
         return Reply(
             conversation_id=turn.conversation_id,
             message_id=message_id,
             text=generated.text,
-            agent=agent,
+            agent=state.agent.name,
             model=generated.model,
-            tool_calls=generated.tool_calls,
-            usage=generated.usage,
-            manifest_id=prompt.manifest_id,
+            tool_calls=tuple(state.calls),
+            usage=usage_of(state.budget),
+            manifest_id=state.prompt.manifest_id,
         )
+
+    def _kept(self, state: TurnState, generated: Generated, *, incomplete: bool = False) -> str:
+        about = {
+            "model": generated.model,
+            "manifest_id": "" if state.prompt is None else state.prompt.manifest_id,
+            "agent_version": state.agent.version,
+        }
+        reply = NewMessage(
+            role="assistant",
+            text=generated.text or "(no words)",
+            metadata={**about, "incomplete": True} if incomplete else about,
+            # Quotes of what was recalled are not remembered as new.
+            recallable=generated.model != OFFLINE_MODEL,
+        )
+        return self.conversation_manager.add(state.turn.conversation_id, [reply], state.agent.name, state.scope)[0]
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _offline(prompt: Prompt) -> Generated:
-    text = offline_reply(prompt.recalled)
-    return Generated(text=text, model=OFFLINE_MODEL, tool_calls=(), usage=None, attempts=())
+def _add_builtin(registry: ToolRegistry, engine: MemoryEngine, agents: Agents) -> None:
+    for name, function in (
+        ("search_memory", SearchMemory(engine)),
+        ("switch_agent", SwitchAgent(agents)),
+        ("write_note", WriteNote(engine)),
+    ):
+        if name not in registry.names:
+            registry.tool(function, name=name)
+
+
+class _LoopInThread:
+    """An event loop in a thread of its own, begun when it is first used."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it there, and wait."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="assistant", daemon=True)
+                self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """End the loop."""
+        with self._lock:
+            if self._loop is not None and self._thread is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._loop.close()
+                self._loop = None

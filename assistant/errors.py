@@ -4,6 +4,7 @@ AssistantError
   SettingsInvalid       a setting cannot be read
   BudgetTooSmall        the prompt's necessary parts do not fit the token budget
   AgentNotFound         there is no agent of that name
+  AgentFileWrong        an agent's file cannot be read
   ContextNotFound       there is no such assembled prompt
   ContextErased         the prompt held something that was erased
   ModelError            the model gave no reply; the user's message is kept
@@ -14,6 +15,8 @@ AssistantError
     ModelNotFound       the server has no such model
     ModelRejected       the server calls the request wrong
     ModelFailed         the server failed
+    ModelBrokeOff       the reply broke off in the middle; what came is kept as incomplete
+  SpendCapReached       a call would cost more than is allowed; it was not made
   ToolError             a tool gave no result; the model is told why
     ToolNotFound        there is none of that name, or the agent may not use it
     ToolArgumentsWrong  the arguments are no JSON, or not what the tool takes
@@ -56,6 +59,12 @@ class AgentNotFound(AssistantError):
     """There is no agent of that name."""
 
     code = "agent_not_found"
+
+
+class AgentFileWrong(AssistantError):
+    """An agent's file cannot be read."""
+
+    code = "agent_file_wrong"
 
 
 class ContextNotFound(AssistantError):
@@ -102,6 +111,8 @@ class ModelContextTooLong(ModelError):
     """The prompt is longer than the model takes."""
 
     code = "model_context_too_long"
+    #: Tokens that the model takes, where its server says so.
+    limit: int | None = None
 
 
 class ModelNotFound(ModelError):
@@ -120,6 +131,20 @@ class ModelFailed(ModelError):
     """The model's server failed."""
 
     code = "model_failed"
+
+
+class ModelBrokeOff(ModelError):
+    """The reply broke off."""
+
+    code = "model_broke_off"
+    #: What had come by then.
+    text = ""
+
+
+class SpendCapReached(AssistantError):
+    """A call would cost more than is allowed."""
+
+    code = "spend_cap_reached"
 
 
 class ToolError(AssistantError):

@@ -20,5 +20,7 @@ class PromptRequest:
     as_of: datetime | None = None
     #: The id of `message`, where it is stored by then.
     message_id: str | None = None
+    #: What the agent is told besides its prompt.
+    instructions: str | None = None
     #: Only what stands before this place belongs to the history (the message itself is stored by then).
     before_seq: int | None = None

@@ -36,6 +36,25 @@ class Settings(BaseSettings):
     #: Seconds that one call of a model may take, and that a whole turn may.
     model_timeout: float = Field(60.0, gt=0, validation_alias="MEMORY_ENGINE_MODEL_TIMEOUT")
     turn_timeout: float = Field(120.0, gt=0, validation_alias="MEMORY_ENGINE_TURN_TIMEOUT")
+    #: Dollars a million tokens, given and taken, by model.
+    prices: dict[str, tuple[float, float]] = Field(
+        default_factory=lambda: {"gpt-5-mini": (0.25, 2.0), "gpt-5-nano": (0.05, 0.4)},
+        validation_alias="MEMORY_ENGINE_PRICES",
+    )
+    #: Dollars that a turn, a day of a namespace and a day of a user may cost; no cap unless set.
+    cap_turn: float | None = Field(None, ge=0, validation_alias="MEMORY_ENGINE_CAP_TURN")
+    cap_day: float | None = Field(None, ge=0, validation_alias="MEMORY_ENGINE_CAP_DAY")
+    cap_user_day: float | None = Field(None, ge=0, validation_alias="MEMORY_ENGINE_CAP_USER_DAY")
+    #: A folder of agents of one's own, beside those that are shipped.
+    agents_dir: Path | None = Field(None, validation_alias="MEMORY_ENGINE_AGENTS_DIR")
+    #: Old `asst_…` id -> the agent that stands for it.
+    assistant_ids: dict[str, str] = Field(default_factory=dict, validation_alias="MEMORY_ENGINE_ASSISTANT_IDS")
+    #: Hosts that the tool http_request may ask, such as `api.example.com` or `*.example.com`; without any it is off.
+    http_hosts: list[str] = Field(default_factory=list, validation_alias="MEMORY_ENGINE_HTTP_HOSTS")
+    #: Whether it may ask private addresses too.
+    http_private: bool = Field(False, validation_alias="MEMORY_ENGINE_HTTP_PRIVATE")
+    #: The database that the tool sql_query reads; off unless set.
+    sql_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_SQL_URL")
     #: The model that puts summaries in better words, in the background; they are quotations unless set.
     summary_model: str | None = Field(None, validation_alias="MEMORY_ENGINE_SUMMARY_MODEL")
     #: Where tiktoken keeps its tables; they are used where they are, and never fetched.

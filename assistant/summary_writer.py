@@ -8,7 +8,7 @@ from typing import Any
 
 from assistant.error_handler import ErrorHandler
 from assistant.errors import ModelError
-from assistant.response_generator import ResponseGenerator
+from assistant.response_generator import ModelRequest, ResponseGenerator
 from assistant.settings import Settings
 from memory_engine.errors import WriterUnavailable
 from memory_engine.ports import Source, Written
@@ -24,8 +24,9 @@ at most %d words altogether. Every sentence names the ids of the records that it
 class ModelSummaryWriter:
     """A `SummaryWriter` over a Chat Completions server."""
 
-    def __init__(self, generator: ResponseGenerator, model: str) -> None:
-        self._generator = generator
+    def __init__(self, settings: Settings, model: str) -> None:
+        self._errors = ErrorHandler(turn_timeout=settings.turn_timeout)
+        self._generator = ResponseGenerator(settings, self._errors)
         self._model = model
         self._lock = threading.Lock()
         self._stopped = False
@@ -62,7 +63,8 @@ class ModelSummaryWriter:
                 loop.call_soon_threadsafe(task.cancel)
 
     async def _asked(self, messages: list[dict[str, Any]]) -> Any:
-        task = asyncio.ensure_future(self._generator.generate(messages, self._model))
+        request = ModelRequest(messages=messages, model=self._model)
+        task = asyncio.ensure_future(self._generator.generate(request, self._errors.begin()))
         with self._lock:
             if self._stopped:
                 task.cancel()
@@ -78,9 +80,7 @@ def summary_writer(settings: Settings) -> ModelSummaryWriter | None:
     """The writer that the settings name, or None: then summaries are quotations."""
     if settings.summary_model is None or not settings.has_model:
         return None
-    return ModelSummaryWriter(
-        ResponseGenerator(settings, ErrorHandler(turn_timeout=settings.turn_timeout)), settings.summary_model
-    )
+    return ModelSummaryWriter(settings, settings.summary_model)
 
 
 def _sentences(answer: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -284,6 +284,10 @@ class MemoryEngine:
         """The scope's key within an open transaction, for tables that others keep beside the memory's."""
         return scopes.ensure_scope(db, scope, to_micros(self.clock.now()))
 
+    def find_scope(self, db: Transaction, scope: Scope) -> ScopeKey | None:
+        """The scope's key within an open transaction, or None when it was never used."""
+        return scopes.find_scope(db, scope)
+
     def find_namespace(self, db: Transaction, namespace: str) -> int | None:
         """The namespace's number within an open transaction, or None when it was never used."""
         return scopes.find_namespace(db, namespace)

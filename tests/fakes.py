@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,12 @@ class Scripted:
     hangs: bool = False
     #: Sent as it is, instead of a completion.
     raw: bytes | None = None
+    #: Tools that it calls, each by name and arguments as JSON text or as a value.
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    #: Of a streamed answer, the pieces after which the connection is closed; None for all.
+    breaks_after: int | None = None
+    #: Computes the answer from what was asked, in place of all this.
+    by: "Callable[[dict[str, Any]], Scripted] | None" = None
 
 
 class ScriptedModel:
@@ -78,36 +85,16 @@ class ScriptedModel:
         #: Texts that it embedded.
         self.embedded: list[str] = []
         self._closing = threading.Event()
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-                if self.path.endswith("/embeddings"):
-                    answer = owner.embedding(asked)
-                else:
-                    owner.requests.append(asked)
-                    answer = owner.script.pop(0) if owner.script else Scripted()
-                if answer.hangs:
-                    owner._closing.wait(30)
-                    return
-                body = answer.raw if answer.raw is not None else owner.body(answer)
-                self.send_response(answer.status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
+
+    def answer(self, asked: dict[str, Any]) -> Scripted:
+        self.requests.append(asked)
+        answer = self.script.pop(0) if self.script else Scripted()
+        return answer if answer.by is None else answer.by(asked)
 
     def embedding(self, asked: dict[str, Any]) -> Scripted:
         if self.before_embedding is not None and asked["input"] != ["length"]:
@@ -131,15 +118,89 @@ class ScriptedModel:
         if answer.status != 200:
             error = {"message": answer.text, "type": "error", "param": None, "code": answer.code}
             return json.dumps({"error": error}).encode()
-        message = {"role": "assistant", "content": answer.text}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+        if answer.calls:
+            message["tool_calls"] = self.tool_calls(answer)
+        choice = {"index": 0, "finish_reason": "tool_calls" if answer.calls else "stop", "message": message}
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
         model = self.requests[-1]["model"]
         shape = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
         return json.dumps({**shape, "choices": [choice], "usage": usage}).encode()
+
+    def tool_calls(self, answer: Scripted) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": f"call_{len(self.requests)}_{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
+            }
+            for number, (name, given) in enumerate(answer.calls)
+        ]
+
+    def pieces(self, answer: Scripted) -> list[dict[str, Any]]:
+        """A streamed answer: text word by word, calls in three pieces each, the end, and the usage."""
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        deltas += [{"content": piece} for piece in re.findall(r"\S+\s*", answer.text)]
+        for number, call in enumerate(self.tool_calls(answer)):
+            written = call["function"]["arguments"]
+            begun = {**call, "index": number, "function": {"name": call["function"]["name"], "arguments": ""}}
+            deltas.append({"tool_calls": [begun]})
+            for part in (written[: len(written) // 2], written[len(written) // 2 :]):
+                deltas.append({"tool_calls": [{"index": number, "function": {"arguments": part}}]})
+        shape = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": self.requests[-1]["model"],
+        }
+        chunks = [{**shape, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+        end = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if answer.calls else "stop"}
+        usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        return [*chunks, {**shape, "choices": [end]}, {**shape, "choices": [], "usage": usage}]
 
     def close(self) -> None:
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers for the scripted model that it is made for."""
+
+    owner: "ScriptedModel"
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+        answer = self.owner.embedding(asked) if self.path.endswith("/embeddings") else self.owner.answer(asked)
+        if answer.hangs:
+            self.owner._closing.wait(30)
+        elif asked.get("stream") and answer.status == 200 and answer.raw is None:
+            self.stream(answer)
+        else:
+            self.whole(answer)
+
+    def whole(self, answer: Scripted) -> None:
+        body = answer.raw if answer.raw is not None else self.owner.body(answer)
+        self.send_response(answer.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def stream(self, answer: Scripted) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()  # without a length: it ends when the connection does
+        pieces = self.owner.pieces(answer)
+        for piece in pieces[: answer.breaks_after]:
+            self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+            self.wfile.flush()
+        if answer.breaks_after is None:
+            self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,5 +1,6 @@
 """Bodies of the assistant's routes."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
@@ -14,8 +15,40 @@ class TurnIn(Body):
     agent: StrictStr | None = None
     model: StrictStr | None = None
     user: StrictStr | None = None
-    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 4000
+    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
     stream: StrictBool = False
+
+
+class AgentOut(BaseModel):
+    """An agent, as it is now."""
+
+    name: str
+    description: str
+    version: str
+    model: str | None
+    temperature: float | None
+    tools: list[str]
+    #: Versions that replies were made with, newest first.
+    versions: list[dict[str, Any]]
+
+
+class ToolCallOut(BaseModel):
+    """A call of a tool as it was logged."""
+
+    id: str
+    conversation_id: str
+    message_id: str
+    call_id: str
+    tool: str
+    agent: str
+    arguments: str
+    attempt: int
+    status: str
+    error: str | None
+    output: str | None
+    started_at: datetime
+    #: None while it runs, or where the process ended before it did.
+    duration_ms: float | None
 
 
 class ReplyOut(BaseModel):

@@ -1,0 +1,70 @@
+"""The account of turns: what each call of a model took and cost, against sending the whole history every time."""
+
+from typing import Any
+
+from assistant.costs import Usage, cost_of
+from assistant.settings import Settings
+from assistant.storage import model_log
+from assistant.turn_loop import TurnState
+from memory_engine import MemoryEngine, Scope
+from memory_engine.models import ScopeKey, random_id, to_micros
+from memory_engine.ports import TokenCounter
+from memory_engine.storage.database import Transaction
+
+#: Messages whose tokens are counted for a conversation that was never answered here, and for one that was.
+_MOST, _SINCE = 1_000, 50
+
+
+class Ledger:
+    """Keeps the account of one assistant."""
+
+    def __init__(self, engine: MemoryEngine, settings: Settings, counter: TokenCounter) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._counter = counter
+        engine.eraser.also.append(self._erase)
+
+    def note(self, state: TurnState) -> None:
+        """Keep what the calls of a turn took; nothing where no model was asked."""
+        if not state.budget.attempts:
+            return
+        now = to_micros(self._engine.clock.now())
+        history = self._history(state)
+        rows = [self._row(state, number, now, history) for number in range(len(state.budget.attempts))]
+        model_log.save_calls(self._engine, state.scope, rows)
+        model_log.note_version(self._engine, state.agent.name, state.agent.version, state.agent.prompt, now)
+
+    def costs(self, scope: Scope, start: int | None, end: int | None, by: str) -> list[dict[str, Any]]:
+        """Calls, tokens and cost by `agent`, `model`, `conversation` or `day`; times in microseconds."""
+        return model_log.costs(self._engine, scope, start, end, by)
+
+    def _row(self, state: TurnState, number: int, now: int, history: int) -> dict[str, Any]:
+        attempt = state.budget.attempts[number]
+        used = attempt.usage or Usage(prompt_tokens=0, completion_tokens=0)
+        return {
+            "log_id": random_id("model"),
+            "conversation_id": state.turn.conversation_id,
+            "message_id": state.said.message_id,
+            "agent": state.agents[number] if number < len(state.agents) else state.agent.name,
+            "model": attempt.model,
+            "error": attempt.error,
+            "started_at": now,
+            "latency": round(attempt.latency * 1_000_000),
+            "prompt_tokens": used.prompt_tokens,
+            "completion_tokens": used.completion_tokens,
+            "cost": None if attempt.usage is None else cost_of(self._settings, attempt.model, used),
+            "history_tokens": 0 if attempt.usage is None else history,
+        }
+
+    def _history(self, state: TurnState) -> int:
+        """Tokens of the whole conversation up to this turn: those of the turn before, and what came since."""
+        before = model_log.last_history_tokens(self._engine, state.scope, state.turn.conversation_id)
+        most, said = _MOST if before is None else _SINCE, state.said
+        rows = self._engine.history.newest(said.conversation_id, most, scope=state.scope, before_seq=said.seq)
+        if before is not None:
+            asked = [n for n, row in enumerate(rows) if row.role == "user"]
+            rows = rows[asked[-1] + 1 :] if asked else rows
+        return (before or 0) + sum(self._counter.count(row.text) for row in rows) + self._counter.count(state.said.text)
+
+    def _erase(self, db: Transaction, key: ScopeKey, message_ids: Any) -> int:
+        return model_log.erase_model_calls(db, key, message_ids)

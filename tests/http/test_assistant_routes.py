@@ -1,0 +1,123 @@
+"""The assistant's routes: streaming, agents, the tool log, cost; the scripted model behind them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes import Scripted, ScriptedModel
+from tests.http.conftest import Api
+from tests.running_service import RunningService
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[ScriptedModel]:
+    server = ScriptedModel()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("assistant") / "data"
+    settings = {"OPENAI_BASE_URL": scripted.url, "OPENAI_API_KEY": "x", "MEMORY_ENGINE_CAP_TURN": "0.5"}
+    with RunningService(folder, **settings, MEMORY_ENGINE_ASSISTANT_IDS='{"asst_old": "pm"}') as running:
+        yield running
+
+
+@pytest.fixture
+def api(with_model: RunningService, scripted: ScriptedModel) -> Api:
+    scripted.script.clear()
+    scripted.requests.clear()
+    return Api(with_model)
+
+
+def stream(api: Api, message: str, **fields: Any) -> list[tuple[str, dict[str, Any]]]:
+    body = {"message": message, "stream": True, **fields}
+    path = "/v1/assistant/conversations/talk/messages"
+    with api.service.http.stream("POST", path, json=body, headers=api.headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        text = "".join(answer.iter_text())
+    frames = [frame.split("\n", 1) for frame in text.strip().split("\n\n")]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in frames]
+
+
+def test_a_turn_as_events(api: Api, scripted: ScriptedModel) -> None:
+    api.remember("before", {"role": "user", "content": "The ferry leaves at nine."})
+    search = [("search_memory", {"query": "When does the ferry leave?"})]
+    scripted.script = [Scripted(text="Looking.", calls=search), Scripted(text="At nine o'clock.")]
+    events = stream(api, "When does the ferry leave?")
+    assert [name for name, _ in events] == ["delta", "tool_call", "delta", "delta", "delta", "done"]
+    assert "".join(data["text"] for name, data in events if name == "delta") == "Looking.At nine o'clock."
+    called, done = events[1][1], events[-1][1]
+    assert called["name"] == "search_memory"
+    assert "The ferry leaves at nine." in called["output"]
+    assert (done["text"], done["conversation_id"], done["agent"]) == ("At nine o'clock.", "talk", "greeter")
+    assert set(done) == {
+        "conversation_id", "message_id", "text", "agent", "model", "tool_calls", "usage", "manifest_id"
+    }  # fmt: skip
+    kept = api.get(f"/v1/memory/contexts/{done['manifest_id']}").json()
+    assert kept["messages"] == scripted.requests[-1]["messages"]
+    log = api.get("/v1/assistant/tool-calls?tool=search_memory").json()
+    (row,) = log["data"]
+    assert (row["status"], row["error"], row["attempt"], row["conversation_id"]) == ("ok", None, 1, "talk")
+    assert row["duration_ms"] >= 0
+    assert (log["first_id"], log["has_more"]) == (row["id"], False)
+    assert api.get("/v1/assistant/tool-calls?status=failed").json()["data"] == []
+    assert api.get("/v1/assistant/tool-calls?user=somebody").json()["data"] == []
+
+
+def test_an_error_is_an_event_and_the_message_is_kept(api: Api, scripted: ScriptedModel) -> None:
+    scripted.script = [Scripted(status=401)]
+    ((name, data),) = stream(api, "Hello?")
+    assert (name, data["error"]["code"]) == ("error", "model_key_refused")
+    rows = api.get("/v1/memory/conversations/talk/messages").json()["data"]
+    assert [row["content"] for row in rows] == ["Hello?"]
+
+
+def test_a_listener_that_leaves_does_not_stop_the_turn(api: Api, scripted: ScriptedModel) -> None:
+    scripted.script = [Scripted(text="A long reply that nobody hears.")]
+    body = {"message": "Hello?", "stream": True}
+    path = "/v1/assistant/conversations/talk/messages"
+    with api.service.http.stream("POST", path, json=body, headers=api.headers):
+        pass
+    contents: list[str] = []
+    for _ in range(500):
+        rows = api.get("/v1/memory/conversations/talk/messages").json().get("data", [])
+        contents = [row["content"] for row in rows]
+        if len(contents) == 2:
+            break
+    assert contents == ["A long reply that nobody hears.", "Hello?"]
+
+
+def test_an_old_assistants_id_names_its_agent(api: Api) -> None:
+    answer = api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi", "agent": "asst_old"})
+    assert answer.json()["agent"] == "pm"
+    answer = api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi", "agent": "asst_unknown"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "agent_not_found")
+
+
+def test_agents_with_the_versions_that_were_used(api: Api) -> None:
+    api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi", "agent": "spec"})
+    found = api.get("/v1/assistant/agents").json()
+    agents = {row["name"]: row for row in found["data"]}
+    assert set(agents) == {"greeter", "pm", "spec"}
+    assert agents["spec"]["versions"][0]["version"] == agents["spec"]["version"]
+    assert agents["spec"]["versions"][0]["prompt"].startswith("You are the spec agent")
+    assert "search_memory" in agents["greeter"]["tools"]
+
+
+def test_cost_against_the_whole_history(api: Api, scripted: ScriptedModel) -> None:
+    for _ in range(3):
+        api.post("/v1/assistant/conversations/talk/messages", {"message": "Say it again, please."})
+    (row,) = api.get("/v1/assistant/cost?by=conversation").json()["data"]
+    assert (row["conversation"], row["calls"], row["prompt_tokens"]) == ("talk", 3, 21)
+    assert row["cost"] == pytest.approx(3 * 8e-6)
+    assert row["whole_history_tokens"] > 20
+    (day,) = api.get("/v1/assistant/cost").json()["data"]
+    assert len(day["day"]) == 10
+    assert api.get("/v1/assistant/cost?from=2100-01-01").json()["data"] == []
+    assert api.get("/v1/assistant/cost?by=mood").json()["error"]["param"] == "by"
+    assert api.get("/v1/assistant/cost?from=nonsense").status_code == 400
