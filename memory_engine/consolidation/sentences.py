@@ -7,9 +7,10 @@ from dataclasses import dataclass
 _LONGEST = 400
 # An ending mark with what closes a quotation, before white space; or a Chinese one; or a line's end.
 _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*|\n+")
-# A point after these ends no sentence: a single capital letter, or a usual abbreviation.
+# A point after these ends no sentence: a single capital letter, a usual abbreviation, or the number of a German day.
 _ABBREVIATED = re.compile(
-    r"(?:\b[A-ZА-ЯЁ]|\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|fig|mme|mlle|m|bzw|z\.b|d\.h|т\.е|т\.д|г|ул|sr|sra))\.$",
+    r"(?:\b[A-ZА-ЯЁ]|\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|fig|mme|mlle|m|bzw|z\.b|d\.h|т\.е|т\.д|г|ул|sr|sra"
+    r"|(?:(?<!\bi )am|vom|zum|dem|den) \d{1,2}))\.$",
     re.IGNORECASE,
 )
 

@@ -5,12 +5,13 @@ Rules only (`time_words`). Where several times are named the narrowest counts, a
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from memory_engine.lexical.analysis import language_of, words_of
+from memory_engine.lexical.near_days import near_days
 from memory_engine.lexical.time_words import Language, languages, number_of
 
 _DAY = timedelta(days=1)
@@ -68,9 +69,10 @@ def time_asked(text: str, now: datetime, newest: datetime | None = None) -> Inte
         now: the question's own time, with a zone; days are that zone's days.
         newest: when the newest message that may answer was said; the question's own time unless given.
     """
-    plain, language, patterns = _read(text)
+    plain = _plain(text)
+    language, patterns = languages()[_language_of(plain)]
     times = _Times(now=now, newest=min(now, newest or now))
-    found = sorted(_found(plain, language, patterns, times), key=lambda each: each[0])
+    found = _found(_matches(plain, patterns), language, times)
     return _joined(plain, found, language) or min(
         (interval for _, interval in found), key=lambda each: each.end - each.start, default=None
     )
@@ -79,40 +81,50 @@ def time_asked(text: str, now: datetime, newest: datetime | None = None) -> Inte
 def times_named(sentences: Sequence[str], now: datetime, around: str) -> list[list[Interval]]:
     """Every stretch of time that each of the sentences names, in its order.
 
+    A day without a month is the last such day, in sentences that speak of the past.
+
     Args:
         sentences: of one text.
         now: as for `time_asked`.
         around: that text, which tells its language better than a few words do.
     """
-    _, language, patterns = _read(around)
+    name = _language_of(_plain(around))
+    language, patterns = languages()[name]
+    near = near_days(name)
     times = _Times(now=now, newest=now)
-    found = (_found(_plain(sentence), language, patterns, times) for sentence in sentences)
-    return [[interval for _, interval in sorted(each, key=lambda pair: pair[0])] for each in found]
+    named = []
+    for plain in map(_plain, sentences):
+        matches = [
+            match
+            for match in _matches(plain, (*patterns, *near.patterns))
+            if match.re not in near.patterns or near.are_past(plain, match)
+        ]
+        named.append([interval for _, interval in _found(matches, language, times)])
+    return named
 
 
-def _read(text: str) -> tuple[str, Language, Sequence[re.Pattern[str]]]:
-    plain = _plain(text)
-    name = "chinese" if _HAN.search(plain) else language_of(words_of(plain))
-    return plain, *languages()[name]
+def _language_of(plain: str) -> str:
+    return "chinese" if _HAN.search(plain) else language_of(words_of(plain))
 
 
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text[:_LONGEST]).lower().replace("’", "'")
 
 
-def _found(
-    plain: str, language: Language, patterns: Sequence[re.Pattern[str]], times: _Times
-) -> Iterator[tuple[Span, Interval]]:
-    """Every time that is named, and where it stands; none reads what another has read."""
+def _matches(plain: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[re.Match[str]]:
+    """What the patterns find; none reads what another has read."""
     taken: list[Span] = []
     for pattern in patterns:
         for match in pattern.finditer(plain):
-            if any(start < match.end() and match.start() < end for start, end in taken):
-                continue
-            taken.append(match.span())
-            interval = _resolved(_named(match, language), times)
-            if interval is not None:
-                yield match.span(), interval
+            if not any(start < match.end() and match.start() < end for start, end in taken):
+                taken.append(match.span())
+                yield match
+
+
+def _found(matches: Iterable[re.Match[str]], language: Language, times: _Times) -> list[tuple[Span, Interval]]:
+    """Every time that is named, and where it stands, in the text's order."""
+    found = ((match.span(), _resolved(_named(match, language), times)) for match in matches)
+    return sorted(((span, interval) for span, interval in found if interval), key=lambda each: each[0])
 
 
 def _joined(plain: str, found: Sequence[tuple[Span, Interval]], language: Language) -> Interval | None:
@@ -150,6 +162,8 @@ def _resolved(named: _Named, times: _Times) -> Interval | None:
     try:
         if named.days_ago is not None:
             return _between(today - named.days_ago * _DAY, today - (named.days_ago - 1) * _DAY, times)
+        if named.day is not None and named.month is None:
+            return _numbered(named.day, named.weekday, times)
         if named.weekday is not None:
             day = today - ((today.weekday() - named.weekday - 1) % 7 + 1) * _DAY
             return _between(day, day + _DAY, times)
@@ -158,6 +172,13 @@ def _resolved(named: _Named, times: _Times) -> Interval | None:
         return _dated(named, times)
     except (ValueError, OverflowError):
         return None
+
+
+def _numbered(number: int, weekday: int | None, times: _Times) -> Interval | None:
+    """The last day before today of that number in its month; None where it is another day of the week than named."""
+    today = times.now.date()
+    day = _first_of(today.year, today.month - (number >= today.day)).replace(day=number)
+    return None if weekday not in (None, day.weekday()) else _between(day, day + _DAY, times)
 
 
 def _by_unit(named: _Named, unit: str, times: _Times) -> Interval | None:

@@ -38,8 +38,8 @@ class Language:
     #: More specific ones first: none reads what another has read.
     patterns: Sequence[str]
 
-    def compiled(self) -> tuple[re.Pattern[str], ...]:
-        """Its patterns with the words in."""
+    def compiled(self, patterns: Sequence[str]) -> tuple[re.Pattern[str], ...]:
+        """Patterns with its words in."""
         words = {
             "month": _any_of(self.months), "season": _any_of(self.seasons), "weekday": _any_of(self.weekdays),
             "unit": _any_of(self.units), "daysago": _any_of(self.days), "yearsago": _any_of(self.years),
@@ -47,7 +47,7 @@ class Language:
             "hancount": r"[零一二三四五六七八九十两兩几幾]{1,3}|\d{1,3}",
             "handay": r"[一二三四五六七八九十]{1,3}|\d{1,2}",
         }  # fmt: skip
-        filled = (re.sub(r"(?<!\?P)<(\w+)>", lambda at: _group(at[1], words), each) for each in self.patterns)
+        filled = (re.sub(r"(?<!\?P)<(\w+)>", lambda at: _group(at[1], words), each) for each in patterns)
         return tuple(re.compile(each) for each in filled)
 
 
@@ -232,7 +232,11 @@ def _russian() -> Language:
         seasons=_seasons(
             "весна весны весне весну весной,лето лета лету летом,осень осени осенью,зима зимы зиме зиму зимой"
         ),
-        weekdays=_table("понедельник,вторник,среду среда,четверг,пятницу пятница,субботу суббота,воскресенье", 0),
+        weekdays=_table(
+            "понедельник понедельника,вторник вторника,среду среда среды,четверг четверга,пятницу пятница пятницы,"
+            "субботу суббота субботы,воскресенье воскресенья",
+            0,
+        ),
         units=_units(
             "день дня дней дни,неделя неделю недели недель неделе,выходные выходных,месяц месяца месяцев месяце месяцы,"
             "год года году лет"
@@ -297,4 +301,4 @@ def languages() -> Mapping[str, tuple[Language, tuple[re.Pattern[str], ...]]]:
         "english": _english(), "french": _french(), "german": _german(), "spanish": _spanish(),
         "russian": _russian(), "chinese": _chinese(),
     }  # fmt: skip
-    return {name: (language, (*NUMERIC, *language.compiled())) for name, language in known.items()}
+    return {name: (language, (*NUMERIC, *language.compiled(language.patterns))) for name, language in known.items()}

@@ -40,8 +40,9 @@ _MOST_MESSAGES = 400
 _CONTINUED = timedelta(days=14)
 #: Hits that a reference is resolved among, and those of the best conversation that are shown as evidence.
 _RESOLVED, _SHOWN = 8, 4
-#: The score that the best of them needs: little where the sentence names its time, and less with words of agreement.
-_SCORE_UNDATED, _SCORE_DATED, _SCORE_CUED = 0.25, 0.12, 0.08
+#: The score that the best of them needs: little where the sentence names its time, and less with words of agreement;
+#: without a time, less where most of them are of one conversation.
+_SCORE_UNDATED, _SCORE_CLEAR, _SCORE_DATED, _SCORE_CUED = 0.25, 0.2, 0.12, 0.08
 #: What a reference weighs at the least, with words of agreement and without.
 _CUED_AND_DATED, _DATED = 0.5, 0.25
 #: Characters up to which a whole message is held against what it may refer to.
@@ -185,8 +186,9 @@ class Linker(StageWorker):
                 hits = self._recall()[0].nearest(thread.key, query)
             except ConversationNotFound:  # it was erased meanwhile
                 return []
-            if hits and hits[0].score >= _score_needed(reference, start):
-                best = [hit for hit in hits if hit.thread_id == hits[0].thread_id]
+            best = [hit for hit in hits if hit.thread_id == hits[0].thread_id]
+            is_clear = 2 * len(best) > _RESOLVED
+            if best and best[0].score >= _score_needed(reference, start, is_clear=is_clear):
                 places = [(message.seq, hit.seq) for hit in best[:_SHOWN]]
                 made.append(_reference(thread, hits[0].thread_id, _weight(reference, best[0].score), places))
         return made
@@ -197,9 +199,9 @@ def _weight(reference: Reference, score: float) -> float:
     return max(_CUED_AND_DATED if reference.has_cue and reference.times else _DATED, score)
 
 
-def _score_needed(reference: Reference, start: datetime | None) -> float:
+def _score_needed(reference: Reference, start: datetime | None, *, is_clear: bool) -> float:
     if start is None:
-        return _SCORE_UNDATED
+        return _SCORE_CLEAR if is_clear else _SCORE_UNDATED
     return _SCORE_CUED if reference.has_cue else _SCORE_DATED
 
 

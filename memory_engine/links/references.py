@@ -21,14 +21,17 @@ _CUES = re.compile(
     r"|we (?:agreed|decided|settled|said|closed)|(?:was|were) (?:agreed|decided|settled)|sent me (?:over|here)"
     r"|(?:discussion|conversation|talk|review|call|letter|notes|minutes|decision) (?:of|from|with|on|about)"
     r"|\w+'s (?:discussion|review|conversation|letter|call)|in the \w+ (?:discussion|spec|review)"
-    r"|last time (?:we|you|i)|the (?:review|decision|discussion|agreement) "
+    r"|last (?:time|thing) (?:we|you|i)|the (?:review|decision|discussion|agreement) "
+    r"|la dernière (?:fois|chose) qu"
     r"|comme convenu|convenu avec|(?:on|nous) (?:l')?(?:avait|avons|a|avions) (?:décidé|dit|fixé|convenu)"
     r"|(?:règle|condition|date|décision|périmètre|choix) (?:fixée?|arrêtée?|décidée?|prise?)"
     r"|(?:discussion|conversation|analyse|réunion|lettre|compte rendu) (?:d'|de |du |des |avec )|vus? avec|signalé"
     r"|как (?:мы )?(?:решили|договорились|обсуждали|говорили)|мы (?:решили|поменяли|записали|договорились)"
     r"|(?:обсуждени|разговор|решени|разбор|письм)\w+|договорились|намечен\w+"
-    r"|wie (?:besprochen|vereinbart)|haben wir (?:vereinbart|beschlossen|besprochen)"
-    r"|como (?:acordamos|quedamos|dijimos|hablamos))",
+    r"|в прошлый раз|последнее,? что (?:мы|я|ты|вы)"
+    r"|wie (?:\S+ ){0,3}(?:besprochen|vereinbart|beschlossen)|haben wir (?:vereinbart|beschlossen|besprochen)"
+    r"|(?:letztes mal|das letzte,? was) (?:wir|ich|du)"
+    r"|como (?:acordamos|quedamos|dijimos|hablamos)|la última vez que|lo último que)",
     re.IGNORECASE,
 )
 _CHINESE_CUES = re.compile("之前说|上次|我们说好|已经决定|之前讨论|商量好")

@@ -28,6 +28,8 @@ def split(text: str) -> list[str]:
         ("我们搬家了。你呢？好！", ["我们搬家了。", "你呢？", "好！"]),
         ("Ça va ? Oui… Bien sûr.", ["Ça va ?", "Oui…", "Bien sûr."]),
         ("Переезжаем в мае, т.е. скоро. Ура!", ["Переезжаем в мае, т.е. скоро.", "Ура!"]),
+        ("Wie am 8. Mai besprochen. Gut.", ["Wie am 8. Mai besprochen.", "Gut."]),
+        ("I am 8. Then I am 19. Then", ["I am 8.", "Then I am 19.", "Then"]),
         ("", []),
         (" \n\n ... \n 🙂 ", []),
     ],
