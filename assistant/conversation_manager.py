@@ -5,6 +5,7 @@ from typing import Any
 
 from memory_engine import MemoryEngine, Message, NewMessage, Page, Scope
 from memory_engine.checks import check_text
+from memory_engine.errors import InvalidInput
 
 #: Newest messages among which calls without an answer are looked for.
 _NEWEST = 40
@@ -31,6 +32,18 @@ class ConversationManager:
             agent=agent,
         )
         return self._engine.history.message(kept.message_ids[0], scope=scope)
+
+    def newest_user_message(self, conversation_id: str, scope: Scope) -> Message:
+        """The last that the person said.
+
+        Raises:
+            InvalidInput: they said nothing yet.
+        """
+        newest = self._engine.history.newest(conversation_id, _NEWEST, scope=scope)
+        said = [message for message in newest if message.role == "user" and message.text.strip()]
+        if not said:
+            raise InvalidInput("Nothing was said in this conversation yet.", param="conversation_id")
+        return said[-1]
 
     def add(self, conversation_id: str, said: Sequence[NewMessage], agent: str | None, scope: Scope) -> tuple[str, ...]:
         """Keep what the assistant or its tools said, and return the messages' ids."""

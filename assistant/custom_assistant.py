@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
-from assistant.builtin_tools.search_memory import SearchMemory
-from assistant.builtin_tools.switch_agent import SwitchAgent
-from assistant.builtin_tools.write_note import WriteNote
+from assistant.builtin_tools import add_builtin_tools
 from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.costs import Caps
@@ -65,7 +63,7 @@ class CustomAssistant:
         self.agent = self.agents.get(agent).name
         self.agents.all()  # a wrong file is told at the start
         self.tool_registry = tools if tools is not None else ToolRegistry()
-        _add_builtin(self.tool_registry, engine, self.agents)
+        add_builtin_tools(self.tool_registry, engine, self.agents, self.settings)
         self.counter: TokenCounter = open_counter(self.settings)
         self.context_manager = ContextManager(engine, self.counter, engine.clock, self.agents)
         self.conversation_manager = ConversationManager(engine)
@@ -160,7 +158,10 @@ class CustomAssistant:
         check_name(turn.conversation_id, "conversation_id")
         agent = self._agent(turn, scope)
         self.conversation_manager.end_open_calls(turn.conversation_id, scope)
-        said = self.conversation_manager.add_user_message(turn.conversation_id, turn.message, agent.name, scope)
+        if turn.message is None:
+            said = self.conversation_manager.newest_user_message(turn.conversation_id, scope)
+        else:
+            said = self.conversation_manager.add_user_message(turn.conversation_id, turn.message, agent.name, scope)
         return TurnState(
             turn=turn, scope=scope, agent=agent, said=said, budget=self._errors.begin(),
             token_budget=budget_of(turn, agent),
@@ -169,7 +170,7 @@ class CustomAssistant:
     def _agent(self, turn: Turn, scope: Scope) -> Agent:
         if turn.agent is not None:
             return self.agents.get(self.settings.assistant_ids.get(turn.agent, turn.agent))
-        if (asked_for := self.agents.asked_for(turn.message)) is not None:
+        if turn.message is not None and (asked_for := self.agents.asked_for(turn.message)) is not None:
             return self.agents.get(asked_for)
         spoke_last = self.conversation_manager.current_agent(turn.conversation_id, scope)
         return self.agents.get(spoke_last if spoke_last in self.agents.all() else self.agent)
@@ -215,16 +216,6 @@ class CustomAssistant:
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def _add_builtin(registry: ToolRegistry, engine: MemoryEngine, agents: Agents) -> None:
-    for name, function in (
-        ("search_memory", SearchMemory(engine)),
-        ("switch_agent", SwitchAgent(agents)),
-        ("write_note", WriteNote(engine)),
-    ):
-        if name not in registry.names:
-            registry.tool(function, name=name)
 
 
 class _LoopInThread:

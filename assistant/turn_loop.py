@@ -110,7 +110,7 @@ class TurnLoop:
         """
         request = PromptRequest(
             conversation_id=state.turn.conversation_id,
-            message=state.turn.message,
+            message=state.said.text,
             agent=state.agent.name,
             token_budget=state.token_budget,
             model=self._model(state),
@@ -215,7 +215,7 @@ class TurnLoop:
         )
 
     def _allowed(self, state: TurnState) -> Sequence[str]:
-        tools = state.agent.settings.tools
+        tools = state.agent.settings.tools if state.turn.tools is None else state.turn.tools
         return tools if state.switches < MOST_SWITCHES else [name for name in tools if name != _SWITCH]
 
     def _switch(self, state: TurnState, results: Sequence[ToolResult]) -> bool:

@@ -10,7 +10,8 @@ class Turn:
     """What a person says, and how it is to be answered."""
 
     conversation_id: str
-    message: str
+    #: None: the newest of what the person said in the conversation.
+    message: str | None
     #: The agent that answers, or an old assistant's id; None: whom the message asks for, who spoke last, the greeter.
     agent: str | None = None
     model: str | None = None
@@ -18,6 +19,8 @@ class Turn:
     token_budget: int | None = None
     #: Chat Completions' own, such as {"type": "json_object"}.
     response_format: Mapping[str, Any] | None = None
+    #: Names of the tools that may be used, in place of the agent's own.
+    tools: tuple[str, ...] | None = None
     #: What the agent is told besides its prompt, for this turn.
     instructions: str | None = None
 

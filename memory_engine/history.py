@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
-from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, Summary, to_micros
+from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, Summary, random_id, to_micros
 from memory_engine.storage import changes, messages, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
@@ -25,6 +26,38 @@ class History:
         """
         with self._parts.database.read() as db:
             return threads.get_conversation(db, self._existing(db, scope, conversation_id).key, conversation_id)
+
+    def open_thread(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str:
+        """The id of a conversation's thread; the conversation is opened where it is not there yet.
+
+        Raises:
+            InvalidInput: the id cannot be taken.
+            ConversationNotFound: the conversation belongs to another user of the namespace.
+            StoreError: the store does not answer.
+        """
+        check_name(conversation_id, "conversation_id")
+        now = to_micros(self._parts.clock.now())
+        with self._parts.database.write() as db:
+            key = scopes.ensure_scope(db, scope, now)
+            scopes.take_seqs(db, key, 0)  # locks the scope: a conversation is opened once
+            thread = threads.find_thread(db, key, conversation_id)
+            if thread is None:
+                row = {"conversation_id": conversation_id, "thread_id": random_id("thread"), "agent": None}
+                thread = threads.open_thread(db, key, {**row, "created_at": now, "recorded_at": now})
+        return thread.thread_id
+
+    def conversation_of(self, thread_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str:
+        """The conversation that a thread is our record of.
+
+        Raises:
+            ConversationNotFound: there is no such thread in this scope.
+        """
+        with self._parts.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            thread = None if key is None else threads.by_id(db, key, thread_id)
+        if thread is None:
+            raise ConversationNotFound(f"There is no thread {thread_id!r}.", param="thread_id")
+        return thread.conversation_id
 
     def conversations(
         self, page: Page, *, scope: Scope = DEFAULT_SCOPE, q: str | None = None, agent: str | None = None

@@ -1,1 +1,43 @@
 """Tools that come with the assistant; each agent's file says which it may use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assistant.agents import Agents
+from assistant.settings import Settings
+from assistant.tools import ToolRegistry
+from memory_engine import MemoryEngine
+
+
+def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agents, settings: Settings) -> None:
+    """Register the tools that the settings allow, but for names that are taken by tools of one's own.
+
+    Raises:
+        SettingsInvalid: a host pattern or a database's URL cannot be taken.
+    """
+    from assistant.builtin_tools.search_memory import SearchMemory
+    from assistant.builtin_tools.switch_agent import SwitchAgent
+    from assistant.builtin_tools.write_note import WriteNote
+
+    own = registry.names
+    tools: dict[str, Any] = {
+        "search_memory": SearchMemory(engine),
+        "switch_agent": SwitchAgent(agents),
+        "write_note": WriteNote(engine),
+    }
+    if settings.http_hosts:
+        from assistant.builtin_tools.http_request import HttpRequest
+
+        tools["http_request"] = HttpRequest(allowed_hosts=settings.http_hosts, allow_private=settings.http_private)
+    if settings.sql_url is not None:
+        from assistant.builtin_tools.sql_query import SqlQuery
+
+        tools["sql_query"] = SqlQuery(settings.sql_url)
+    for name, function in tools.items():
+        if name not in own:
+            registry.tool(function, name=name, changes=_sends if name == "http_request" else False)
+
+
+def _sends(arguments: Mapping[str, Any]) -> bool:
+    """Whether a request may change something where it goes."""
+    return str(arguments.get("method", "GET")).upper() not in ("GET", "HEAD")

@@ -18,9 +18,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from assistant.builtin_tools import HttpRequest
 from assistant.builtin_tools.addresses import is_public
 from assistant.builtin_tools.checked_transport import CheckedTransport
+from assistant.builtin_tools.http_request import HttpRequest
 from assistant.deadline import Deadline
 from assistant.errors import SettingsInvalid, ToolFailed, ToolTimedOut
 

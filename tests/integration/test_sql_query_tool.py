@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from assistant.builtin_tools import SqlQuery
+from assistant.builtin_tools.sql_query import SqlQuery
 from assistant.errors import SettingsInvalid, ToolError, ToolFailed, ToolTimedOut
 from tests.postgres import new_database
 
