@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from api.server import use_one_thread
 from bench.datasets import Haystack, locomo
 from memory_engine import MemoryEngine, Scope
@@ -61,23 +63,41 @@ def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(engine: MemoryEngine, haystacks: list[Haystack], messages: int, every: int) -> Iterator[str]:
-    """One row of a Markdown table each time the store has grown by so many messages."""
+def measure(
+    engine: MemoryEngine, haystacks: list[Haystack], messages: int, every: int, one_in: int = 1
+) -> Iterator[str]:
+    """One row of a Markdown table each time the store has grown by so many messages.
+
+    Args:
+        engine: an empty memory.
+        haystacks: what conversations are made from.
+        messages: how many in the end.
+        every: after how many a row is told.
+        one_in: of so many conversations one is consolidated, so that a million messages take minutes.
+    """
     yield "| messages | add, ms | consolidate, link, learn, ms | neighbourhood, ms | links | MB held |"
     yield "|---|---|---|---|---|---|"
     engine._parts.worker.stop()  # what it does is done, and timed, here
     source, stored = conversations(haystacks), 0
     while stored < messages:
         add = strata = 0.0
-        for _ in range(max(1, every // _LENGTH)):
+        for number in range(max(1, every // _LENGTH)):
             said, name = next(source), f"c{stored // _LENGTH}"
             add += _cpu(lambda name=name, said=said: engine.remember(name, said))  # type: ignore[misc]
             stored += len(said)
-            strata += _cpu(engine.consolidate)
+            if number % one_in:
+                _forget_to_consolidate(engine)
+            else:
+                strata += _cpu(engine.consolidate)
         around = sorted(_cpu(lambda: engine.links.around(Scope(), name, 2)) for _ in range(5))[2]  # noqa: B023
-        done = (add / every, strata / every, around)
+        done = (add / every, one_in * strata / every, around)
         figures = " | ".join(f"{figure:.2f}" for figure in done)
         yield f"| {stored:,} | {figures} | {engine.stats().links:,} | {_megabytes():,.0f} |"
+
+
+def _forget_to_consolidate(engine: MemoryEngine) -> None:
+    with engine.database.write() as db:
+        db.execute(text("DELETE FROM consolidation_queue"))
 
 
 def main() -> None:
@@ -86,10 +106,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of the data sets")
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--every", type=int, default=20_000, help="messages between two rows")
+    parser.add_argument("--one-in", type=int, default=1, help="of so many conversations one is consolidated")
     options = parser.parse_args()
     use_one_thread()
     with tempfile.TemporaryDirectory() as folder, MemoryEngine.open(folder) as engine:
-        for row in measure(engine, locomo(options.data / "locomo"), options.messages, options.every):
+        for row in measure(engine, locomo(options.data / "locomo"), options.messages, options.every, options.one_in):
             print(row, flush=True)
 
 
