@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
 from assistant.builtin_tools import add_builtin_tools
+from assistant.chat_proxy import ChatProxy
 from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.costs import Caps
@@ -71,6 +72,7 @@ class CustomAssistant:
         self._errors = ErrorHandler(turn_timeout=self.settings.turn_timeout)
         self.response_generator = ResponseGenerator(self.settings, self._errors)
         self.tool_call_handler = ToolCallHandler(engine, self.tool_registry, confirm)
+        self.chat_proxy = ChatProxy(engine, self.context_manager, self.settings)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="turn")
         self._loop = _LoopInThread()
         self._turns = TurnLoop(

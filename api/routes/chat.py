@@ -1,0 +1,119 @@
+"""/v1/chat/completions and /v1/models: OpenAI's shapes, passed on, with memory where a conversation is named."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from api.deps import NamespaceDep, ServicesDep
+from api.errors import RequestRefused
+from api.services import Services
+from api.streaming import go_on
+from assistant.chat_proxy import ChatProxy, Passed, Prepared
+from assistant.offline_responder import OFFLINE_MODEL, offline_reply
+from memory_engine import NewMessage, RecallQuery, Scope
+from memory_engine.models import random_id
+
+router = APIRouter(prefix="/v1", tags=["chat"])
+
+
+@router.post("/chat/completions")
+async def chat_completions(
+    request: Request,
+    services: ServicesDep,
+    namespace: NamespaceDep,
+    x_conversation_id: Annotated[str | None, Header(description="The conversation that is remembered.")] = None,
+) -> Response:
+    """The model's own answer, byte for byte; with a conversation, memory is in the prompt and the turn is kept."""
+    body = await _body(request)
+    user = body.get("user")
+    scope = Scope(namespace=namespace, user=user if isinstance(user, str) and user else None)
+    proxy = services.assistant.chat_proxy
+    prepared = await to_thread.run_sync(lambda: proxy.prepare(body, x_conversation_id, scope))
+    headers = {} if prepared.remembering is None else {"x-memory-manifest": prepared.remembering.manifest_id}
+    if not services.settings.has_model:
+        return await to_thread.run_sync(lambda: _offline(services, prepared, scope))
+    passed = await proxy.forward(prepared)
+    streamed = passed.headers.get("content-type", "").startswith("text/event-stream")
+    content = _remembered(proxy, prepared, passed, streamed=streamed)
+    return StreamingResponse(content, passed.status, headers={**passed.headers, **headers})
+
+
+@router.get("/models")
+async def models(services: ServicesDep) -> Response:
+    """The models of the server behind, or the names that the settings know."""
+    if services.settings.has_model:
+        passed = await services.assistant.chat_proxy.models()
+        return StreamingResponse(passed.read(), passed.status, headers=passed.headers)
+    return JSONResponse({"object": "list", "data": [_model(name) for name in _names(services)]})
+
+
+@router.get("/models/{model:path}")
+def model(model: str, services: ServicesDep) -> dict[str, Any]:
+    """One of the names that the settings know."""
+    if model not in _names(services):
+        raise RequestRefused(404, f"The model {model!r} does not exist.", code="model_not_found", param="model")
+    return _model(model)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError as exc:
+        raise RequestRefused(400, "The body is not JSON.", code="invalid_json") from exc
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
+        raise RequestRefused(400, "messages must be a list of messages.", code="invalid_value", param="messages")
+    return body
+
+
+async def _remembered(proxy: ChatProxy, prepared: Prepared, passed: Passed, *, streamed: bool) -> AsyncIterator[bytes]:
+    """The bytes as they come; what they were is kept in the end, also when the client left before."""
+    heard, ended, remembering = bytearray(), False, prepared.remembering
+
+    async def remember() -> None:
+        if remembering is not None and passed.status == 200:
+            await to_thread.run_sync(lambda: proxy.remember_reply(remembering, bytes(heard), streamed=streamed))
+
+    try:
+        async for piece in passed.read():
+            heard += piece
+            yield piece
+        ended = True
+        await remember()
+    finally:
+        if not ended:
+            go_on(remember())
+
+
+def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
+    """A reply of the offline responder in OpenAI's shape; what it quotes is not remembered as new."""
+    asked = next((m["content"] for m in reversed(prepared.body["messages"]) if m.get("role") == "user"), "")
+    known = isinstance(asked, str) and asked.strip() and prepared.remembering is not None
+    hits = services.engine.search(RecallQuery(text=asked), scope=scope).hits if known else ()
+    text = offline_reply(hits)
+    if prepared.remembering is not None:
+        kept = NewMessage(role="assistant", text=text, metadata={"model": OFFLINE_MODEL}, recallable=False)
+        services.engine.remember(prepared.remembering.conversation_id, [kept], scope=scope)
+    shape = {"id": random_id("chatcmpl"), "created": int(time.time()), "model": OFFLINE_MODEL}
+    if prepared.body.get("stream") is True:
+        delta = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        chunks = [{**shape, "object": "chat.completion.chunk", "choices": [choice]} for choice in (delta, end)]
+        frames = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+        return Response(frames, media_type="text/event-stream")
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return JSONResponse({**shape, "object": "chat.completion", "choices": [choice]})
+
+
+def _names(services: Services) -> list[str]:
+    settings = services.settings
+    return list(dict.fromkeys([settings.default_model, settings.fallback_model, *settings.model_aliases]))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "memory-engine"}
