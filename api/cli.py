@@ -116,12 +116,12 @@ def chat(
     agent: Annotated[str | None, typer.Option(help="greeter, spec or pm.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Talk in the terminal; /recall shows what was recalled for the last reply, /quit ends."""
-    from api import console
+    """Talk in the terminal; /help lists its commands, such as /recall, /why, /agent and /forget."""
+    from api import chat_console
     from api.client import open_client
 
     with open_client(data_dir) as client:
-        console.chat(client, conversation, agent)
+        chat_console.chat(client, conversation, agent)
 
 
 @app.command()

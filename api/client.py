@@ -40,6 +40,14 @@ class Client(Protocol):
         """
         ...
 
+    def stream(self, path: str, body: Any) -> Iterator[tuple[str, Any]]:
+        """Post the body, and the events of the answer as they come, each by name and data.
+
+        Raises:
+            ServiceError: the service refused, at once or by an event.
+        """
+        ...
+
     def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
         """The doctor's findings; progress is told where the work is done in this process."""
         ...
@@ -56,6 +64,17 @@ class RemoteClient:
         """The answer's JSON."""
         try:
             return _answer(self._http.request(method, path, **_encoded(body)))
+        except httpx2.HTTPError as exc:
+            raise ServiceError(f"The running service does not answer: {exc}") from exc
+
+    def stream(self, path: str, body: Any) -> Iterator[tuple[str, Any]]:
+        """Post the body, and the events of the answer as they come."""
+        try:
+            with self._http.stream("POST", path, **_encoded(body)) as response:
+                if response.is_error:
+                    response.read()
+                    _answer(response)
+                yield from _events(response.iter_lines())
         except httpx2.HTTPError as exc:
             raise ServiceError(f"The running service does not answer: {exc}") from exc
 
@@ -89,10 +108,30 @@ class LocalClient:
         """The answer's JSON."""
         return _answer(asyncio.run(self._request(method, path, body)))
 
+    def stream(self, path: str, body: Any) -> Iterator[tuple[str, Any]]:
+        """Post the body, and the events of the answer, which come together in the end."""
+        response = asyncio.run(self._request("POST", path, body))
+        if response.is_error:
+            _answer(response)
+        yield from _events(iter(response.text.splitlines()))
+
     async def _request(self, method: str, path: str, body: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://local", timeout=_TIMEOUT) as http:
             return await http.request(method, path, **_encoded(body))
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Server-Sent Events, line by line; an event `error` is raised."""
+    name = ""
+    for line in lines:
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            data = json.loads(line.removeprefix("data: "))
+            if name == "error":
+                raise ServiceError(data["error"]["message"])
+            yield name, data
 
 
 def _encoded(body: Any) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """What commands show in a terminal."""
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from api.client import Client
 
 _out = Console()
-_HELP = "/recall what was recalled · /prompt the prompt that was sent · /agent NAME · /quit"
 #: The columns of a bar: what is being done, how much of it is done, for how long.
 _BAR = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _POLL_SECONDS = 0.2
@@ -153,46 +150,3 @@ def print_findings(findings: list[dict[str, Any]]) -> bool:
         mended = f" ({finding['repaired']} repaired)" if finding["repaired"] else ""
         _out.print(f"{mark}  {finding['check']}: {escape(finding['detail'])}{mended}", highlight=False)
     return all(finding["healthy"] for finding in findings)
-
-
-def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
-    """Talk until the person leaves."""
-    from api.client import ServiceError
-    from memory_engine.checks import check_name
-
-    name = check_name(conversation or f"chat-{secrets.token_hex(3)}", "conversation")
-    _out.print(f"Conversation {name}. {_HELP}", highlight=False)
-    last: dict[str, Any] | None = None
-    while (line := _line()) is not None:
-        try:
-            if line in ("/recall", "/prompt"):
-                _show_last(client, last, whole=line == "/prompt")
-            elif line.startswith("/agent"):
-                agent = line.removeprefix("/agent").strip() or None
-            elif line == "/quit":
-                return
-            elif line:
-                body = {"message": line, "agent": agent}
-                last = client.call("POST", f"/v1/assistant/conversations/{quote(name, safe='')}/messages", body)
-                _out.print(f"[bold]{last['agent']}[/bold]: {escape(last['text'])}", highlight=False)
-        except ServiceError as exc:
-            _out.print(f"[red]{escape(str(exc))}[/red]", highlight=False)
-
-
-def _line() -> str | None:
-    try:
-        return _out.input("[bold]you[/bold]: ").strip()
-    except EOFError:
-        return None
-
-
-def _show_last(client: "Client", last: dict[str, Any] | None, *, whole: bool) -> None:
-    if last is None:
-        _out.print("Nothing was said yet.")
-        return
-    prompt = client.call("GET", f"/v1/memory/contexts/{last['manifest_id']}")
-    if whole:
-        print_prompt(prompt)
-        return
-    recalled = [m["content"] for m in prompt["messages"] if str(m["content"]).startswith("<recalled_memory>")]
-    _out.print("\n".join(recalled) or "Nothing was recalled.", markup=False, highlight=False)

@@ -266,12 +266,10 @@ def test_an_unknown_route_is_404(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "sent"),
     [
-        ("POST", SAY, {"message": "x", "stream": True}),
         ("POST", RECALL, {"query": "x", "scope": "namespace"}),
         ("POST", "/v1/memory/prune", {}),
         ("GET", "/v1/memory/receipts/rcpt_x", None),
         ("GET", "/v1/threads/t", None),
-        ("POST", "/v1/chat/completions", {}),
     ],
 )
 def test_what_is_planned_says_so(api: Api, method: str, path: str, sent: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_engine import MemoryEngine
+from memory_engine import MemoryEngine, Page
 from memory_engine.errors import StoreInUse
 from memory_engine.storage.migrations import HEAD
 from tests.running_service import RunningService, clean_environment, command
@@ -91,6 +91,32 @@ def test_commands_open_the_store_themselves_when_nothing_runs(tmp_path: Path) ->
     assert "pm: This is what I remember" in talk.stdout
     assert "<recalled_memory>" in talk.stdout
     assert run("doctor", *folder).returncode == 0
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_the_commands_of_a_talk(tmp_path: Path, is_running: bool) -> None:
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("c", [{"role": "user", "content": "The harbour opens at nine."}])
+    lines = ["When does the harbour open?", "/why", "/agent nobody", "/agent spec", "/nonsense"]
+    given = "\n".join([*lines, "And the harbour closes?", "/forget", "yes", ""])
+    command = ["chat", "--conversation", "talk", "--data-dir", str(tmp_path / "data")]
+    if is_running:
+        with RunningService(tmp_path / "data"):
+            talk = run(*command, given=given)
+    else:
+        talk = run(*command, given=given)
+    assert (talk.returncode, talk.stderr) == (0, "")
+    assert "assistant: This is what I remember" in talk.stdout
+    assert "recalled" in talk.stdout
+    assert "harbour, open" in talk.stdout or "open, harbour" in talk.stdout, "why a message was recalled"
+    assert "There is no agent nobody; there are: greeter, pm, spec." in talk.stdout
+    assert "There is no command /nonsense." in talk.stdout
+    assert "spec: " in talk.stdout
+    assert "2 messages are erased." in talk.stdout
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        said = [message.text for message in engine.history.messages("talk", Page(limit=10, ascending=True))[0]]
+    assert len(said) == 2
+    assert said[0] == "When does the harbour open?"
 
 
 def test_a_killed_service_leaves_nothing_in_the_way(tmp_path: Path) -> None:
