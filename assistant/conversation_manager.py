@@ -54,6 +54,9 @@ class ConversationManager:
 
         What such a call did is not known, and it is not made again.
         """
+        last = self._engine.history.newest(conversation_id, 1, scope=scope)
+        if not last or not (last[0].role == "tool" or last[0].tool_calls):
+            return 0  # as nearly always
         newest = self._engine.history.newest(conversation_id, _NEWEST, scope=scope)
         asking = next((n for n in reversed(range(len(newest))) if newest[n].tool_calls), None)
         if asking is None or any(message.role != "tool" for message in newest[asking + 1 :]):

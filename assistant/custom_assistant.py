@@ -189,7 +189,7 @@ class CustomAssistant:
         assert state.prompt is not None  # something was generated from it
         message_id = self._kept(state, generated)
         engine, turn = self.memory_engine, state.turn
-        engine.links.note_recalled(state.scope, turn.conversation_id, state.said.message_id, state.prompt.recalled)
+        engine.links.note_later(state.scope, turn.conversation_id, state.said.message_id, state.prompt.recalled)
         return Reply(
             conversation_id=turn.conversation_id,
             message_id=message_id,

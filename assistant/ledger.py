@@ -11,9 +11,6 @@ from memory_engine.models import ScopeKey, random_id, to_micros
 from memory_engine.ports import TokenCounter
 from memory_engine.storage.database import Transaction
 
-#: Messages whose tokens are counted for a conversation that was never answered here, and for one that was.
-_MOST, _SINCE = 1_000, 50
-
 
 class Ledger:
     """Keeps the account of one assistant."""
@@ -59,8 +56,7 @@ class Ledger:
     def _history(self, state: TurnState) -> int:
         """Tokens of the whole conversation up to this turn: those of the turn before, and what came since."""
         before = model_log.last_history_tokens(self._engine, state.scope, state.turn.conversation_id)
-        most, said = _MOST if before is None else _SINCE, state.said
-        rows = self._engine.history.newest(said.conversation_id, most, scope=state.scope, before_seq=said.seq)
+        rows = state.history
         if before is not None:
             asked = [n for n, row in enumerate(rows) if row.role == "user"]
             rows = rows[asked[-1] + 1 :] if asked else rows

@@ -98,9 +98,12 @@ class ResponseGenerator:
 
 
 def _arguments(request: ModelRequest, model: str, timeout: float) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"model": model, "messages": list(request.messages), "timeout": timeout}
+    # The SDK looks through every message and schema for what it might have to rewrite, which takes longer than the
+    # prompt did; what goes beside its own arguments goes as it is.
+    as_it_is: dict[str, Any] = {"messages": list(request.messages)}
     if request.tools:
-        arguments["tools"] = list(request.tools)
+        as_it_is["tools"] = list(request.tools)
+    arguments: dict[str, Any] = {"model": model, "messages": [], "extra_body": as_it_is, "timeout": timeout}
     if request.temperature is not None and not model.startswith(_REASONING):
         arguments["temperature"] = request.temperature
     if request.response_format is not None:

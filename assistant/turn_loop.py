@@ -73,6 +73,8 @@ class TurnState:
     called: Counter[str] = field(default_factory=Counter)
     switches: int = 0
     prompt: Prompt | None = None
+    #: What stands in the conversation before the turn, as far as its prompts look at it.
+    history: Sequence[Message] = ()
     #: The agent of each attempt in the budget, for the account.
     agents: list[str] = field(default_factory=list)
 
@@ -118,7 +120,9 @@ class TurnLoop:
             before_seq=state.said.seq,
             instructions=state.turn.instructions,
         )
-        return await self._parts.in_pool(lambda: self._parts.context_manager.gather(request, state.scope))
+        gathered = await self._parts.in_pool(lambda: self._parts.context_manager.gather(request, state.scope))
+        state.history = [message for unit in gathered.parts.history for message in unit.messages]
+        return gathered
 
     async def _answer(self, state: TurnState, gathered: Gathered, emit: Emit | None, *, last: bool) -> Generated:
         """Ask the model, with a shorter prompt where it takes less."""

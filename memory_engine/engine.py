@@ -13,7 +13,6 @@ from memory_engine.erasure import Erased, Eraser
 from memory_engine.errors import InvalidInput
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
-from memory_engine.links.connections import Connections
 from memory_engine.models import (
     MAX_MESSAGES,
     NOTHING,
@@ -57,7 +56,7 @@ class MemoryEngine:
         #: What always stands in the prompt.
         self.notes = Notes(parts.database, parts.clock)
         #: What joins conversations.
-        self.links = Connections(parts.database, parts.clock)
+        self.links = parts.connections
         self._editor = Editor(parts.database, parts.clock)
         self.eraser = Eraser(parts.database, parts.clock)
         #: What was said, as it was said.

@@ -14,6 +14,7 @@ from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
 from memory_engine.indexing import BackgroundWorker, Indexer
 from memory_engine.lexical.analysis import ANALYSER_VERSION
+from memory_engine.links.connections import Connections
 from memory_engine.links.grouper import Grouper
 from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
@@ -75,6 +76,7 @@ class Parts:
             stages.append("writing")
             self.rewriter = Rewriter(store.database, writer)
         self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
+        self.connections = Connections(store.database, store.options.clock)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
             lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
@@ -95,7 +97,7 @@ class Parts:
             MemoryEngineError: the store does not answer; what is done stays done.
         """
         done = self.consolidator.finish() if all_that_wait else self.consolidator.work()
-        for stage in (self.linker, self.grouper, self.learner):
+        for stage in (self.connections, self.linker, self.grouper, self.learner):
             stage.work()
         return done
 

@@ -1,5 +1,6 @@
 """Links as they are asked for: of a conversation, around it, between two; and what people say of them."""
 
+from collections import deque
 from collections.abc import Sequence
 
 from memory_engine.checks import check_name
@@ -19,12 +20,17 @@ MOST_DEPTH = 4
 _OFTEN = 3.0
 
 
+#: Prompts of which it is put off to note what they recalled, the newest.
+_MOST_LATER = 1_000
+
+
 class Connections:
     """The links of one store."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._later: deque[tuple[Scope, str, str, tuple[RecallHit, ...]]] = deque(maxlen=_MOST_LATER)
 
     def of(self, scope: Scope, conversation_id: str) -> list[Link]:
         """A conversation's links, strongest first; refused and faint ones are left out.
@@ -118,6 +124,23 @@ class Connections:
                 return None
             with_quotes = (links.find(db, ends[0].key, link.link_id, self._now()) for link in found)
             return tuple(link for link in with_quotes if link is not None)
+
+    def note_later(self, scope: Scope, conversation_id: str, message_id: str, hits: Sequence[RecallHit]) -> None:
+        """As `note_recalled`, when the background comes to it; what a process that ends has not noted is lost."""
+        self._later.append((scope, conversation_id, message_id, tuple(hits)))
+
+    def work(self) -> int:
+        """Note what was put off, and return how many prompts it were.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        done = 0
+        while self._later:
+            self.note_recalled(*self._later[0])
+            self._later.popleft()
+            done += 1
+        return done
 
     def note_recalled(self, scope: Scope, conversation_id: str, message_id: str, hits: Sequence[RecallHit]) -> None:
         """A prompt for this message held these hits: links to their conversations were used, or begin.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, cast, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bindparam, cast, func, insert, select
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
@@ -170,16 +170,31 @@ def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, in
     return found
 
 
+#: No time and no place is as late.
+_FOR_EVER = 2**62
+_NEWEST = (
+    _WITH_CONVERSATION.where(
+        ChatMessage.namespace_id == bindparam("namespace_id"),
+        ChatMessage.thread_id == bindparam("thread_id"),
+        ChatMessage.created_at <= bindparam("until"),
+        ChatMessage.seq < bindparam("before_seq"),
+    )
+    .order_by(ChatMessage.seq.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+
+
 def newest(
     db: Connection, thread: Thread, limit: int, *, until: int | None = None, before_seq: int | None = None
 ) -> list[Message]:
     """A conversation's newest messages, oldest of them first; `until` in microseconds, inclusive."""
-    query = _WITH_CONVERSATION.where(*_of_thread(thread))
-    if until is not None:
-        query = query.where(ChatMessage.created_at <= until)
-    if before_seq is not None:
-        query = query.where(ChatMessage.seq < before_seq)
-    rows = db.execute(query.order_by(ChatMessage.seq.desc()).limit(limit)).all()
+    here = {"namespace_id": thread.key.namespace_id, "thread_id": thread.thread_id}
+    bounds = {
+        "until": _FOR_EVER if until is None else until,
+        "before_seq": _FOR_EVER if before_seq is None else before_seq,
+        "most": limit,
+    }
+    rows = db.execute(_NEWEST, {**here, **bounds}).all()
     return [_message(row) for row in reversed(rows)]
 
 

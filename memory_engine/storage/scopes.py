@@ -19,6 +19,13 @@ _MARKS = select(ScopeRow.last_seq, ScopeRow.last_change).where(
 )
 
 
+_COUNTER = update(ScopeRow).where(
+    ScopeRow.namespace_id == bindparam("of_namespace"), ScopeRow.scope_id == bindparam("of_scope")
+)
+_TAKE_SEQS = _COUNTER.values(last_seq=ScopeRow.last_seq + bindparam("taken")).returning(ScopeRow.last_seq)
+_TAKE_CHANGES = _COUNTER.values(last_change=ScopeRow.last_change + bindparam("taken")).returning(ScopeRow.last_change)
+
+
 def find_scope(db: Connection, scope: Scope) -> ScopeKey | None:
     """The scope's key, or None when nothing was ever said in it."""
     row = db.execute(_FIND_SCOPE, {"namespace": scope.namespace, "user": scope.user or ""}).first()
@@ -60,18 +67,18 @@ def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
 
     The counter's row stays locked until the transaction ends, so commit order is seq order.
     """
-    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
-    counter = update(ScopeRow).where(*here).values(last_seq=ScopeRow.last_seq + count)
-    last: int = db.execute(counter.returning(ScopeRow.last_seq)).scalar_one()
+    last: int = db.execute(_TAKE_SEQS, _taking(key, count)).scalar_one()
     return last - count + 1
 
 
 def take_changes(db: Connection, key: ScopeKey, count: int) -> int:
     """As `take_seqs`, for edits and erasures; it locks the scope in the same way."""
-    here = (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
-    counter = update(ScopeRow).where(*here).values(last_change=ScopeRow.last_change + count)
-    last: int = db.execute(counter.returning(ScopeRow.last_change)).scalar_one()
+    last: int = db.execute(_TAKE_CHANGES, _taking(key, count)).scalar_one()
     return last - count + 1
+
+
+def _taking(key: ScopeKey, count: int) -> dict[str, int]:
+    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "taken": count}
 
 
 def marks(db: Connection, key: ScopeKey) -> tuple[int, int]:

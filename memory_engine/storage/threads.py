@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from memory_engine.errors import ConversationNotFound
 from memory_engine.models import Conversation, Page, ScopeKey, from_micros
@@ -32,18 +32,20 @@ class ConversationFilter:
     besides: Sequence[str] = ()
 
 
+# Asked several times in every turn, so built once.
+_FIND = select(AssistantThread.thread_id, AssistantThread.scope_id, AssistantThread.agent).where(
+    AssistantThread.namespace_id == bindparam("namespace_id"),
+    AssistantThread.conversation_id == bindparam("conversation_id"),
+)
+
+
 def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread | None:
     """The conversation's thread, or None when the namespace has no such conversation.
 
     Raises:
         ConversationNotFound: the conversation is another scope's; to this one it does not exist.
     """
-    row = db.execute(
-        select(AssistantThread.thread_id, AssistantThread.scope_id, AssistantThread.agent).where(
-            AssistantThread.namespace_id == key.namespace_id,
-            AssistantThread.conversation_id == conversation_id,
-        )
-    ).first()
+    row = db.execute(_FIND, {"namespace_id": key.namespace_id, "conversation_id": conversation_id}).first()
     if row is None:
         return None
     if row.scope_id != key.scope_id:
