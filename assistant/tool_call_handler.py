@@ -72,6 +72,8 @@ class Asked:
     allowed: Sequence[str]
     #: How often each tool was called in this turn before.
     earlier: Mapping[str, int]
+    #: Seconds that are left for all of it; None for as long as each tool may take.
+    seconds: float | None = None
 
 
 class ToolCallHandler:
@@ -116,7 +118,7 @@ class ToolCallHandler:
             return _of_log(call, logged or {})
         try:
             tool = self._registry.get(call.name, asked.allowed)
-            value = await self._called(tool, tool.parse(call.arguments), asked.context)
+            value = await self._called(tool, tool.parse(call.arguments), asked)
             result = ToolResult(
                 call_id=call.call_id, name=call.name, content=_shown(value, tool), error=None, value=value
             )
@@ -129,17 +131,18 @@ class ToolCallHandler:
         await asyncio.to_thread(tool_log.end_call, self._engine, namespace, log_id, outcome)
         return result
 
-    async def _called(self, tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Any:
+    async def _called(self, tool: Tool, arguments: dict[str, Any], asked: Asked) -> Any:
         if tool.changes(arguments) and not (self._confirm and self._confirm(tool.name, arguments)):
             raise ToolNotConfirmed(f"Nobody agreed that {tool.name} changes this.")
-        work = asyncio.get_running_loop().run_in_executor(self._pool, tool.call, arguments, context)
+        seconds = tool.timeout if asked.seconds is None else max(0.0, min(tool.timeout, asked.seconds))
+        work = asyncio.get_running_loop().run_in_executor(self._pool, tool.call, arguments, asked.context)
         try:
-            return await asyncio.wait_for(asyncio.shield(work), tool.timeout)
+            return await asyncio.wait_for(asyncio.shield(work), seconds)
         except TimeoutError as exc:
             if work.done():  # the tool itself ran into some limit of time
                 raise ToolTimedOut(f"{tool.name} gave up waiting.") from exc
             work.add_done_callback(_ended_late)
-            raise ToolTimedOut(f"{tool.name} took longer than {tool.timeout:g} seconds.") from exc
+            raise ToolTimedOut(f"{tool.name} took longer than {seconds:.3g} seconds.") from exc
         except (AssistantError, MemoryEngineError) as exc:
             raise exc if isinstance(exc, ToolError) else ToolFailed(exc.message) from exc
         except Exception as exc:

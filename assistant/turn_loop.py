@@ -190,6 +190,7 @@ class TurnLoop:
             message_id=asked_in[0],
             allowed=self._allowed(state),
             earlier=dict(state.called),
+            seconds=state.budget.left,
         )
         calls = [ToolCall.of_chat(raw) for raw in generated.tool_calls]
         results = await parts.tool_call_handler.run(calls, asked)

@@ -1,11 +1,15 @@
 """Turns with tools and agents against a scripted model over HTTP; the tools are real functions."""
 
 import json
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import openai  # noqa: F401  (takes most of a second, which is no turn's)
 import pytest
 
 from assistant import CustomAssistant, Delta, Event, Reply, ToolCalled, ToolContext, ToolRegistry, Turn, load_settings
@@ -455,6 +459,46 @@ def test_a_turn_keeps_its_time_whatever_its_models_and_tools_do(make: Make, mode
     model.script = [Scripted(calls=[("add", {"first": 1})]), Scripted(hangs=True)]
     with pytest.raises(ModelUnreachable, match=r"within 0\.5 seconds"):
         assistant.process_message("Go.", "c")
+
+
+def test_a_tool_does_not_take_a_turn_beyond_its_time(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
+    may_end = threading.Event()
+
+    def waits() -> None:
+        """Wait."""
+        may_end.wait(20)
+
+    assistant = make(registry(waits=waits), turn_timeout=1.0)
+    model.script = [Scripted(calls=[("waits", {})])]
+    started = time.monotonic()
+    with pytest.raises(ModelUnreachable, match=r"within 1 seconds"):
+        assistant.process_message("Go.", "c")
+    took = time.monotonic() - started
+    may_end.set()
+    assert took < 3
+    assert [row["error"] for row in logged(engine)] == ["tool_timed_out"]
+
+
+def test_tools_that_go_outside_are_there_when_the_settings_say_so(make: Make, tmp_path: Path) -> None:
+    assert make().tool_registry.names == ("search_memory", "switch_agent", "write_note")
+    shop = tmp_path / "shop.sqlite3"
+    with closing(sqlite3.connect(shop)) as db:
+        db.executescript("CREATE TABLE stock (article TEXT, count INT); INSERT INTO stock VALUES ('lamp', 3)")
+    assistant = make(http_hosts=["api.example.com"], sql_url=f"sqlite:///{shop}")
+    assert assistant.tool_registry.names[-2:] == ("http_request", "sql_query")
+    posting = {"url": "http://api.example.com/", "method": "POST"}
+    calls = [
+        {"id": "1", "function": {"name": "sql_query", "arguments": json.dumps({"query": "SELECT * FROM stock"})}},
+        {"id": "2", "function": {"name": "sql_query", "arguments": json.dumps({"query": "DELETE FROM stock"})}},
+        {"id": "3", "function": {"name": "http_request", "arguments": '{"url": "http://127.0.0.1/"}'}},
+        {
+            "id": "4",
+            "function": {"name": "http_request", "arguments": '{"url": "http://api.example.com/", "method": "POST"}'},
+        },
+    ]
+    read, written, outside, sent = assistant.call_tools(calls)
+    assert json.loads(read.content)["rows"] == [["lamp", 3]]
+    assert (written.error, outside.error, sent.error) == ("tool_failed", "tool_failed", "tool_not_confirmed")
 
 
 def test_erasing_takes_the_log_with_it(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
