@@ -491,10 +491,7 @@ def test_tools_that_go_outside_are_there_when_the_settings_say_so(make: Make, tm
         {"id": "1", "function": {"name": "sql_query", "arguments": json.dumps({"query": "SELECT * FROM stock"})}},
         {"id": "2", "function": {"name": "sql_query", "arguments": json.dumps({"query": "DELETE FROM stock"})}},
         {"id": "3", "function": {"name": "http_request", "arguments": '{"url": "http://127.0.0.1/"}'}},
-        {
-            "id": "4",
-            "function": {"name": "http_request", "arguments": '{"url": "http://api.example.com/", "method": "POST"}'},
-        },
+        {"id": "4", "function": {"name": "http_request", "arguments": json.dumps(posting)}},
     ]
     read, written, outside, sent = assistant.call_tools(calls)
     assert json.loads(read.content)["rows"] == [["lamp", 3]]
