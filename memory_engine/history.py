@@ -117,10 +117,8 @@ class History:
             MessageNotFound: there is none of that id in this scope.
         """
         with self._parts.database.read() as db:
-            key = scopes.find_scope(db, scope)
-            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
-        owner, message = found.get(message_id, (None, None))
-        if message is None or owner != key:
+            message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
+        if message is None:
             raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
         return message
 

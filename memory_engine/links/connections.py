@@ -156,9 +156,8 @@ class Connections:
             return
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
-            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, [message_id])
-            owner, said = found.get(message_id, (None, None))
-            if said is None or key is None or owner != key:
+            said = messages.find_in_scope(db, key, message_id)
+            if said is None or key is None:
                 return
             there = messages.versions(db, key, [hit.seq for some in by_thread.values() for hit in some])
             for thread_id, some in by_thread.items():

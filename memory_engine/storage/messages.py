@@ -141,6 +141,13 @@ def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[s
     return found
 
 
+def find_in_scope(db: Connection, key: ScopeKey | None, message_id: str) -> Message | None:
+    """The scope's message of that id, or None; another scope's is none of it."""
+    found = {} if key is None else find_by_ids(db, key.namespace_id, [message_id])
+    owner, message = found.get(message_id, (None, None))
+    return message if owner == key else None
+
+
 # Built once: recall asks it every time.
 _BY_SEQS = _WITH_CONVERSATION.where(
     ChatMessage.namespace_id == bindparam("namespace_id"),

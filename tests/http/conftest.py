@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.fakes import ScriptedModel
 from tests.running_service import RunningService
 
 
@@ -48,6 +49,14 @@ class Api:
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     with RunningService(tmp_path_factory.mktemp("http") / "data") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[ScriptedModel]:
+    """A scripted model for a module's own service."""
+    server = ScriptedModel()
+    yield server
+    server.close()
 
 
 @pytest.fixture

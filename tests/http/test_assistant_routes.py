@@ -12,13 +12,6 @@ from tests.running_service import RunningService
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedModel]:
-    server = ScriptedModel()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("assistant") / "data"
     settings = {"OPENAI_BASE_URL": scripted.url, "OPENAI_API_KEY": "x", "MEMORY_ENGINE_CAP_TURN": "0.5"}

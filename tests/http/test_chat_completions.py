@@ -18,13 +18,6 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedModel]:
-    server = ScriptedModel()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("proxy") / "data"
     settings = {

@@ -10,13 +10,6 @@ from tests.running_service import RunningService
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedModel]:
-    server = ScriptedModel()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("model") / "data"
     settings = {
