@@ -168,7 +168,7 @@ class ContextManager:
     def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> Recollection:
         if not asked.strip():
             return NOTHING
-        wanted = min(400, max(20, request.token_budget // 10))
+        wanted = min(400, max(20, request.token_budget // 20))
         query = RecallQuery(text=asked, k=wanted, as_of=request.as_of)
         found = self._engine.search(query, scope=scope)
         if request.before_seq is None:
