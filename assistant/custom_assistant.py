@@ -175,7 +175,7 @@ class CustomAssistant:
         if turn.message is not None and (asked_for := self.agents.asked_for(turn.message)) is not None:
             return self.agents.get(asked_for)
         spoke_last = self.conversation_manager.current_agent(turn.conversation_id, scope)
-        return self.agents.get(spoke_last if spoke_last in self.agents.all() else self.agent)
+        return self.agents.get(spoke_last if spoke_last and self.agents.exists(spoke_last) else self.agent)
 
     async def _offline(self, state: TurnState, emit: Emit) -> Generated:
         gathered = await self._turns.gathered(state)

@@ -4,8 +4,6 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from assistant.errors import AgentFileWrong, AgentNotFound
 
 DEFAULT_AGENT = "greeter"
+_SHIPPED = Path(__file__).parent
 
 #: The settings stand between two lines of plus signs, as TOML; the prompt follows.
 _FILE = re.compile(r"\A\+\+\+\n(.*?)\n?^\+\+\+\n(.*)\Z", re.DOTALL | re.MULTILINE)
@@ -70,6 +69,8 @@ class Agents:
     def __init__(self, folder: Path | None = None) -> None:
         """Take a folder whose files stand beside those shipped, and in place of those of the same name."""
         self._folder = folder
+        #: What was read of each file, and when and how long that was then.
+        self._known: dict[str, tuple[tuple[str, int, int], Agent]] = {}
 
     def all(self) -> dict[str, Agent]:
         """Every agent by name.
@@ -77,7 +78,7 @@ class Agents:
         Raises:
             AgentFileWrong: a file cannot be read; the message names it.
         """
-        return {name: _read(name, path) for name, path in sorted(self._paths().items())}
+        return {name: self._read(name, path) for name, path in sorted(self._paths().items())}
 
     def get(self, name: str) -> Agent:
         """The agent of that name.
@@ -89,7 +90,11 @@ class Agents:
         paths = self._paths()
         if name not in paths:
             raise AgentNotFound(f"There is no agent {name!r}; there are: {', '.join(sorted(paths))}.", param="agent")
-        return _read(name, paths[name])
+        return self._read(name, paths[name])
+
+    def exists(self, name: str | None) -> bool:
+        """Whether there is an agent of that name."""
+        return name in self._paths()
 
     def asked_for(self, message: str) -> str | None:
         """The agent that a person asks for by name in a message, or None."""
@@ -98,13 +103,26 @@ class Agents:
                 return name
         return None
 
-    def _paths(self) -> dict[str, Traversable]:
-        shipped = {path.name: path for path in files(__name__).iterdir() if path.name.endswith(".md")}
-        own = {} if self._folder is None else {path.name: path for path in sorted(self._folder.glob("*.md"))}
-        return {name.removesuffix(".md"): path for name, path in {**shipped, **own}.items()}
+    def _paths(self) -> dict[str, Path]:
+        folders = [_SHIPPED] if self._folder is None else [_SHIPPED, self._folder]
+        return {path.stem: path for folder in folders for path in sorted(folder.glob("*.md"))}
+
+    def _read(self, name: str, path: Path) -> Agent:
+        stamp = _stamp(path)
+        if name not in self._known or self._known[name][0] != stamp:
+            self._known[name] = (stamp, _read(name, path))
+        return self._known[name][1]
 
 
-def _read(name: str, path: Traversable) -> Agent:
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except OSError as exc:
+        raise AgentFileWrong(f"The agent {path.stem!r} cannot be read: {exc}") from exc
+    return str(path), found.st_mtime_ns, found.st_size
+
+
+def _read(name: str, path: Path) -> Agent:
     if not _NAME.fullmatch(name):
         raise AgentFileWrong(f"An agent's file is named in small Latin letters, not {name!r}.")
     try:
