@@ -23,7 +23,7 @@ def context(body: ContextIn, services: ServicesDep, namespace: NamespaceDep) -> 
     agent = body.agent
     if "agent" not in body.model_fields_set:
         spoke_last = services.engine.history.current_agent(body.conversation_id, scope=scope)
-        agent = spoke_last or DEFAULT_AGENT
+        agent = spoke_last if spoke_last and services.assistant.agents.exists(spoke_last) else DEFAULT_AGENT
     request = PromptRequest(
         conversation_id=body.conversation_id,
         message=body.message,

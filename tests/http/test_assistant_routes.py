@@ -92,6 +92,13 @@ def test_an_old_assistants_id_names_its_agent(api: Api) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "agent_not_found")
 
 
+def test_a_conversation_of_an_agent_that_is_none_here_goes_on_with_the_greeter(api: Api) -> None:
+    api.remember("talk", {"role": "user", "content": "Hello from elsewhere."}, agent="sales")
+    prompt = api.post("/v1/memory/context", {"conversation_id": "talk", "message": "Hi"}).json()
+    assert prompt["manifest"]["agent"] == "greeter"
+    assert api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi"}).json()["agent"] == "greeter"
+
+
 def test_agents_with_the_versions_that_were_used(api: Api) -> None:
     api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi", "agent": "spec"})
     found = api.get("/v1/assistant/agents").json()
