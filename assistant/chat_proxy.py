@@ -15,7 +15,7 @@ from assistant.context_manager import ContextManager, Prompt
 from assistant.errors import ModelUnreachable
 from assistant.prompt_request import PromptRequest
 from assistant.settings import Settings
-from memory_engine import MemoryEngine, Message, NewMessage, Scope
+from memory_engine import MemoryEngine, Message, NewMessage, RecallHit, Scope
 from memory_engine.parsing import parse_message
 
 _DEFAULT_URL = "https://api.openai.com/v1"
@@ -36,6 +36,8 @@ class Remembering:
     scope: Scope
     conversation_id: str
     manifest_id: str
+    #: The evidence that was added, best first.
+    recalled: tuple[RecallHit, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,11 +104,13 @@ class ChatProxy:
         sent = [message for message in forwarded.get("messages") or () if isinstance(message, Mapping)]
         said = self._keep(conversation_id, sent, scope)
         if said is None:  # nothing that a person said: there is nothing to recall for
-            remembering = Remembering(scope=scope, conversation_id=conversation_id, manifest_id="")
+            remembering = Remembering(scope=scope, conversation_id=conversation_id, manifest_id="", recalled=())
             return Prepared(body=forwarded, remembering=remembering)
         prompt = self._prompt(conversation_id, said, sent, scope)
         forwarded["messages"] = _with_memory(sent, prompt)
-        remembering = Remembering(scope=scope, conversation_id=conversation_id, manifest_id=prompt.manifest_id)
+        remembering = Remembering(
+            scope=scope, conversation_id=conversation_id, manifest_id=prompt.manifest_id, recalled=prompt.recalled
+        )
         return Prepared(body=forwarded, remembering=remembering)
 
     async def forward(self, prepared: Prepared) -> Passed:

@@ -15,7 +15,7 @@ from api.services import Services
 from api.streaming import go_on
 from assistant.chat_proxy import ChatProxy, Passed, Prepared
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply
-from memory_engine import NewMessage, RecallQuery, Scope
+from memory_engine import NewMessage, Scope
 from memory_engine.models import random_id
 
 router = APIRouter(prefix="/v1", tags=["chat"])
@@ -91,10 +91,7 @@ async def _remembered(proxy: ChatProxy, prepared: Prepared, passed: Passed, *, s
 
 def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
     """A reply of the offline responder in OpenAI's shape; what it quotes is not remembered as new."""
-    asked = next((m["content"] for m in reversed(prepared.body["messages"]) if m.get("role") == "user"), "")
-    known = isinstance(asked, str) and asked.strip() and prepared.remembering is not None
-    hits = services.engine.search(RecallQuery(text=asked), scope=scope).hits if known else ()
-    text = offline_reply(hits)
+    text = offline_reply(() if prepared.remembering is None else prepared.remembering.recalled)
     if prepared.remembering is not None:
         kept = NewMessage(role="assistant", text=text, metadata={"model": OFFLINE_MODEL}, recallable=False)
         services.engine.remember(prepared.remembering.conversation_id, [kept], scope=scope)

@@ -182,6 +182,7 @@ def test_without_a_model_it_quotes(shared_service: RunningService) -> None:
     body = {"model": "any", "messages": [ASK], "metadata": {"conversation_id": "talk"}}
     text = api.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
     assert "The ferry leaves at nine on Sundays." in text
+    assert ASK["content"] not in text, "what is asked is no memory of it"
     streamed = api.post("/v1/chat/completions", {**body, "stream": True}).text
     assert json.loads(streamed.split("\n\n")[0].removeprefix("data: "))["object"] == "chat.completion.chunk"
     assert streamed.endswith("data: [DONE]\n\n")
