@@ -19,6 +19,8 @@ class Ledger:
         self._engine = engine
         self._settings = settings
         self._counter = counter
+        #: Versions of agents that are kept already.
+        self._noted: set[tuple[str, str]] = set()
         engine.eraser.also.append(self._erase)
 
     def note(self, state: TurnState) -> None:
@@ -29,7 +31,10 @@ class Ledger:
         history = self._history(state)
         rows = [self._row(state, number, now, history) for number in range(len(state.budget.attempts))]
         model_log.save_calls(self._engine, state.scope, rows)
-        model_log.note_version(self._engine, state.agent.name, state.agent.version, state.agent.prompt, now)
+        used = (state.agent.name, state.agent.version)
+        if used not in self._noted:
+            model_log.note_version(self._engine, *used, state.agent.prompt, now)
+            self._noted.add(used)
 
     def costs(self, scope: Scope, start: int | None, end: int | None, by: str) -> list[dict[str, Any]]:
         """Calls, tokens and cost by `agent`, `model`, `conversation` or `day`; times in microseconds."""
