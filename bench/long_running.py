@@ -11,13 +11,14 @@ import json
 import random
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -56,35 +57,49 @@ class Report:
     prompt_tokens: list[int] = field(default_factory=list)
     history_tokens: list[int] = field(default_factory=list)
     over_budget: int = 0
-    #: Milliseconds of CPU of each turn, the model's server included.
+    #: Milliseconds of CPU of each turn, all threads, the model's server left out.
     cpu: list[float] = field(default_factory=list)
+
+
+class _Noting(BaseHTTPRequestHandler):
+    """Answers every request with the same two sentences."""
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers["content-length"]))
+        message = {"role": "assistant", "content": _REPLY}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        shape = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+        body = json.dumps(shape).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+def _serve(told: Connection) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Noting)
+    told.send(server.server_port)
+    server.serve_forever()
 
 
 @contextmanager
 def noting_model() -> Iterator[str]:
-    """The address of a Chat Completions server that answers in two sentences."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            message = {"role": "assistant", "content": _REPLY}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            shape = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-            body = json.dumps(shape).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    """The address of a Chat Completions server that answers in two sentences, in a process of its own."""
+    here, there = Pipe()
+    process = get_context("spawn").Process(target=_serve, args=(there,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{here.recv()}/v1"
+    finally:
+        process.terminate()
+        process.join()
+        here.close()
+        there.close()
 
 
 def script(facts: list[tuple[str, str]], filler: list[str], turns: int) -> list[tuple[str, str | None]]:

@@ -97,6 +97,8 @@ class Parts:
             MemoryEngineError: the store does not answer; what is done stays done.
         """
         done = self.consolidator.finish() if all_that_wait else self.consolidator.work()
+        if done and self._writing is not None:
+            self._writing.notify()
         for stage in (self.connections, self.linker, self.grouper, self.learner):
             stage.work()
         return done
