@@ -3,7 +3,6 @@
 from assistant.packing import Background
 from assistant.prompt_request import PromptRequest
 from memory_engine import MemoryEngine, Note, Pattern, Scope
-from memory_engine.errors import ConversationNotFound
 
 #: The part of the room that each kind may take.
 _NOTES_SHARE, _PATTERNS_SHARE, _SUMMARY_SHARE = 0.25, 0.08, 0.15
@@ -38,17 +37,13 @@ def _pattern(pattern: Pattern) -> Background:
 
 
 def _summary(engine: MemoryEngine, conversation_id: str, scope: Scope) -> list[Background]:
-    try:
-        found = engine.history.summaries(conversation_id, scope=scope)
-    except ConversationNotFound:  # a prompt may open a conversation
-        return []
-    return [
+    summary = engine.history.summary(conversation_id, scope=scope)
+    return [] if summary is None else [
         Background(
             kind="summary", title="earlier in this conversation", text=sentence.text,
             message_ids=tuple(citation.message_id for citation in sentence.citations),
             why=f"{summary.summary_id}: part of the history has no room; made by {summary.made_by}",
             share=_SUMMARY_SHARE, for_history=True,
         )
-        for summary in found[:1]
         for sentence in summary.sentences
     ]  # fmt: skip

@@ -141,6 +141,16 @@ class History:
         with self._parts.database.read() as db:
             return summaries.of_conversation(db, self._existing(db, scope, conversation_id))
 
+    def summary(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Summary | None:
+        """A conversation's summary as a whole; None before it was consolidated, or opened.
+
+        Raises:
+            ConversationNotFound: the conversation is another user's.
+        """
+        with self._parts.database.read() as db:
+            thread = self._thread(db, scope, conversation_id)
+            return None if thread is None else summaries.of_whole(db, thread)
+
     def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
         key = scopes.find_scope(db, scope)
         if key is None:

@@ -20,6 +20,9 @@ from memory_engine.models import random_id
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
+#: What ends a streamed reply.
+_STREAM_END = b"data: [DONE]"
+
 
 @router.post("/chat/completions")
 async def chat_completions(
@@ -38,9 +41,12 @@ async def chat_completions(
     if not services.settings.has_model:
         return await to_thread.run_sync(lambda: _offline(services, prepared, scope))
     passed = await proxy.forward(prepared)
-    streamed = passed.headers.get("content-type", "").startswith("text/event-stream")
-    content = _remembered(proxy, prepared, passed, streamed=streamed)
-    return StreamingResponse(content, passed.status, headers={**passed.headers, **headers})
+    if passed.headers.get("content-type", "").startswith("text/event-stream"):
+        content = _as_it_comes(proxy, prepared, passed)
+        return StreamingResponse(content, passed.status, headers={**passed.headers, **headers})
+    heard = b"".join([piece async for piece in passed.read()])
+    await _remember(proxy, prepared, passed, heard, streamed=False)
+    return Response(heard, passed.status, headers={**passed.headers, **headers})
 
 
 @router.get("/models")
@@ -70,23 +76,28 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-async def _remembered(proxy: ChatProxy, prepared: Prepared, passed: Passed, *, streamed: bool) -> AsyncIterator[bytes]:
-    """The bytes as they come; what they were is kept in the end, also when the client left before."""
-    heard, ended, remembering = bytearray(), False, prepared.remembering
+async def _remember(proxy: ChatProxy, prepared: Prepared, passed: Passed, heard: bytes, *, streamed: bool) -> None:
+    remembering = prepared.remembering
+    if remembering is not None and passed.status == 200:
+        await to_thread.run_sync(lambda: proxy.remember_reply(remembering, heard, streamed=streamed))
 
-    async def remember() -> None:
-        if remembering is not None and passed.status == 200:
-            await to_thread.run_sync(lambda: proxy.remember_reply(remembering, bytes(heard), streamed=streamed))
 
+async def _as_it_comes(proxy: ChatProxy, prepared: Prepared, passed: Passed) -> AsyncIterator[bytes]:
+    """The pieces of a stream; what they were is kept before the last of them goes, also when the client left before.
+
+    Who has read the end of a reply and asks again at once must find it remembered.
+    """
+    heard, kept = bytearray(), False
     try:
         async for piece in passed.read():
             heard += piece
+            if not kept and _STREAM_END in heard[-len(piece) - len(_STREAM_END) :]:
+                kept = True
+                await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
             yield piece
-        ended = True
-        await remember()
     finally:
-        if not ended:
-            go_on(remember())
+        if not kept:
+            go_on(_remember(proxy, prepared, passed, bytes(heard), streamed=True))
 
 
 def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:

@@ -6,7 +6,7 @@ size, so that n messages added one by one cost n log n, and readers never wait.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log1p
 
 import numpy as np
@@ -71,8 +71,8 @@ class SoughtTerm:
     #: The stems that it may stand under.
     stems: TermIds
     #: Stems of words that mean nearly the same, and what each is worth against the word itself, 0..1.
-    similar: TermIds
-    worth: Floats
+    similar: TermIds = field(default_factory=lambda: np.zeros(0, np.uint32))
+    worth: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +164,17 @@ class LexicalIndex:
             share=scores / most, similar=similar / most, matches=tuple(matches), rarities=tuple(rarities)
         )
 
+    def sizes(self, query: Sequence[SoughtTerm]) -> NDArray[np.int64]:
+        """How many messages have each word of a query; one that has a word under two stems counts twice."""
+        stems = np.concatenate([term.stems for term in query])
+        ends = np.cumsum([len(term.stems) for term in query])
+        total = np.zeros(len(stems) + 1, np.int64)
+        for segment in self.segments:
+            starts, stops = segment.spans(stems)
+            total[1:] += np.cumsum(stops - starts)
+        found: NDArray[np.int64] = np.diff(total[np.append(0, ends)])
+        return found
+
     def _rarity(self, documents: int) -> float:
         others = len(self.lengths) + PRIOR_MESSAGES - documents
         return float(log1p((others + 0.5) / (documents + 0.5)) ** RARITY)
@@ -178,15 +189,24 @@ class LexicalIndex:
 
     def _lent(self, term: SoughtTerm, idf: float, norm: Floats, place: NDArray[np.int32] | None) -> Floats:
         """What similar words say of every message: the best of them counts, and none is rarer than the word."""
-        lent = np.zeros(len(norm))
         found = [segment.spans(term.similar) for segment in self.segments]
         sizes = sum((stops - starts for starts, stops in found), np.zeros(len(term.similar), np.int64))
-        for at in np.flatnonzero(sizes):
-            worth = term.worth[at] * min(idf, self._rarity(int(sizes[at])))
-            for segment, (starts, stops) in zip(self.segments, found, strict=True):
-                span = slice(starts[at], stops[at])
-                documents, counts = _placed(place, segment.documents[span], segment.counts[span])
-                lent[documents] = np.maximum(lent[documents], worth * counts / (counts + norm[documents]))
+        worth = term.worth * [min(idf, self._rarity(size)) for size in sizes.tolist()]
+        lent = np.zeros(len(norm))
+        for segment, (starts, stops) in zip(self.segments, found, strict=True):
+            lengths = stops - starts
+            total = int(lengths.sum())
+            if not total:
+                continue
+            # Every posting of every similar word, one word after another.
+            at = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(total)
+            values = np.repeat(worth, lengths)
+            documents, counts = segment.documents[at], segment.counts[at]
+            if place is not None:
+                documents = place[documents]
+                inside = documents >= 0
+                documents, counts, values = documents[inside], counts[inside], values[inside]
+            np.maximum.at(lent, documents, values * counts / (counts + norm[documents]))
         return lent
 
     def _postings(self, stems: TermIds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

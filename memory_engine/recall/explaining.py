@@ -30,10 +30,11 @@ class Standing:
     was_candidate: bool
 
 
-def parts_of(found: Ranking, at: int) -> dict[str, Any]:
-    """What each ingredient adds to a message's relevance, and the relevance."""
-    parts = {name: round(float(values[at]), 4) for name, values in found.parts.items()}
-    return {**parts, "relevance": round(float(found.relevance[at]), 4)}
+def parts_of(found: Ranking, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """What each ingredient adds to the relevance of each of these messages, and the relevance."""
+    columns = {**found.parts, "relevance": found.relevance}
+    rows = np.round(np.stack([values[positions] for values in columns.values()], axis=1), 4).tolist()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def funnel(filters: Filters, *, above_floor: int, returned: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from memory_engine.errors import EmbedderUnavailable
 from memory_engine.lexical.analysis import QueryTerm, analyse_query, stems_of, term_ids, words_of
-from memory_engine.lexical.index import SoughtTerm
+from memory_engine.lexical.index import LexicalIndex, SoughtTerm
 from memory_engine.lexical.pronouns import is_about_the_asker
 from memory_engine.ports import Embedder, Vectors
 from memory_engine.recall.vocabulary import load_vocabulary
@@ -17,6 +17,9 @@ from memory_engine.recall.vocabulary import load_vocabulary
 _LATIN = re.compile("[a-zà-öø-ɏ]")
 #: A word at this similarity is worth nothing, one at 1 is worth `_MOST`; between them by this power.
 _LEAST_SIMILAR, _MOST, _POWER = 0.25, 0.9, 0.7
+#: Words of a query, the rarest in the scope, that are also looked up in other words: of a long text the common ones
+#: say nothing in any words.
+_WIDENED = 8
 #: Words of a query that are looked up; the rest of a long text speaks through its vector.
 _LONGEST_QUERY = 200
 
@@ -43,15 +46,16 @@ class QuestionReader:
         self._term_key = term_key
         self._similar = lru_cache(maxsize=20_000)(self._widened)
 
-    def read(self, text: str, names: frozenset[str]) -> Question:
+    def read(self, text: str, names: frozenset[str], index: LexicalIndex) -> Question:
         """Read a query.
 
         Args:
             text: the query.
             names: words that are somebody's name here; nothing stands for a name.
+            index: tells how rare its words are here.
         """
         terms = analyse_query(text)[:_LONGEST_QUERY]
-        sought = [self._sought(term, widen=term.word not in names) for term in terms]
+        sought = self._widest(self.exactly(terms), terms, names, index)
         vector, notice = self._vector(text)
         return Question(
             terms=terms,
@@ -69,7 +73,19 @@ class QuestionReader:
 
     def exactly(self, terms: Sequence[QueryTerm]) -> list[SoughtTerm]:
         """The words themselves, with nothing standing for them."""
-        return [self._sought(term, widen=False) for term in terms]
+        return [SoughtTerm(stems=term_ids(term.stems, self._term_key)) for term in terms]
+
+    def _widest(
+        self, sought: list[SoughtTerm], terms: Sequence[QueryTerm], names: frozenset[str], index: LexicalIndex
+    ) -> list[SoughtTerm]:
+        """The same words, of which the rarest may also be said in other words."""
+        wide = [number for number, term in enumerate(terms) if term.word not in names]
+        if len(wide) > _WIDENED:
+            sizes = index.sizes([sought[number] for number in wide])
+            wide = [wide[at] for at in np.argsort(sizes, kind="stable")[:_WIDENED]]
+        for number in wide:
+            sought[number] = self._similar(terms[number])
+        return sought
 
     def similar_in(self, question: Question, text: str) -> list[str]:
         """The words of a text that stand for a word of the question, as "question word: word"."""
@@ -91,12 +107,6 @@ class QuestionReader:
         if not _LATIN.search(term.word):
             return {}
         return {near.word: _worth(near.similarity) for near in load_vocabulary().similar(term.word, _LEAST_SIMILAR)}
-
-    def _sought(self, term: QueryTerm, *, widen: bool) -> SoughtTerm:
-        stems = term_ids(term.stems, self._term_key)
-        if not widen:
-            return SoughtTerm(stems=stems, similar=stems[:0], worth=np.zeros(0))
-        return self._similar(term)
 
     def _widened(self, term: QueryTerm) -> SoughtTerm:
         worth: dict[str, float] = {}

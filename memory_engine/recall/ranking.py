@@ -32,6 +32,8 @@ _CHATTY = 0.714
 _SESSION_SHARE = 0.2
 #: What a message gets whose neighbours have all the words of the question that it lacks, and how far these may be.
 _COMPLETED, _REACH = 0.12, 3
+#: Words of a question that are looked at together, so that a large scope does not take much room.
+_AT_ONCE = 16
 #: What a message of no words loses, and at how many words it loses 1/e of that: "Wow, thanks!" is rarely an answer.
 _SHORT, _SHORT_WORDS = 0.08, 20.0
 _SPEAKER_BONUS = 0.16
@@ -166,21 +168,33 @@ def completed(catalogue: CatalogueView, evidence: Evidence) -> Floats:
 
     Gated by the lengths of both as what neighbours lend: an answer in a chat leaves out what was just said.
     """
-    total, most = np.zeros(len(catalogue)), 0.0
+    total, most = np.zeros(len(catalogue)), sum(rarity for _, rarity in evidence.words)
     lend = 1 / (1 + (catalogue.words / _LENDER_WORDS) ** 2)
-    for having, rarity in evidence.words:
-        most += rarity
-        near = np.zeros(len(catalogue))
-        seen = having[evidence.allowed[having]]
-        for step in (catalogue.preceding, catalogue.following):
-            at, lent = seen.astype(np.int64), lend[seen]
-            for _ in range(_REACH):
-                at = step(at)
-                lent, at = lent[at >= 0], at[at >= 0]
-                near[at] = np.maximum(near[at], lent)
-        near[having] = 0.0
-        total += rarity * near
+    for start in range(0, len(evidence.words), _AT_ONCE):
+        some = evidence.words[start : start + _AT_ONCE]
+        near = _lent_nearby(catalogue, evidence.allowed, lend, [having for having, _ in some])
+        total += np.array([rarity for _, rarity in some]) @ near
     return total / (most or 1.0) / (1 + (catalogue.words / _RECEIVER_WORDS) ** 2)
+
+
+def _lent_nearby(
+    catalogue: CatalogueView, allowed: Mask, lend: Floats, words: Sequence[NDArray[np.int32]]
+) -> NDArray[np.float64]:
+    """For each word the most that a message near by that has it lends; shape (words, messages)."""
+    near = np.zeros((len(words), len(catalogue)))
+    having = np.concatenate(words).astype(np.int64)
+    word = np.repeat(np.arange(len(words)), [len(each) for each in words])
+    may = allowed[having]
+    for step in (catalogue.preceding, catalogue.following):
+        at, of, lent = having[may], word[may], lend[having[may]]
+        for _ in range(_REACH):
+            at = step(at)
+            inside = at >= 0
+            at, of, lent = at[inside], of[inside], lent[inside]
+            # No two messages of a session stand as far before the same one, so plain indexing loses none.
+            near[of, at] = np.maximum(near[of, at], lent)
+    near[word, having] = 0.0
+    return near
 
 
 def session_best(session: NDArray[np.int64], relevance: Floats) -> Floats:

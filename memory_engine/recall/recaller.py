@@ -117,7 +117,7 @@ class Recaller:
 
         judged = self._judge(key, query, with_it)
         at = judged.memory.catalogue.positions(np.array([seq], np.int64))
-        why = self._why(judged, int(at[0]), _words_at(judged, at)[0], None)
+        why = explaining.parts_of(judged.found, at)[0] | {"words": _words_at(judged, at)[0]}
         standing = explaining.Standing(
             at=int(at[0]), found=judged.found, refusing=judged.filters.refusing(int(place[0])), passed=judged.passed,
             floor=judged.floor, least=judged.least, wanted=query.k, was_candidate=was_candidate,
@@ -128,7 +128,7 @@ class Recaller:
         whole = self._residents.memory(key)
         self._check_conversations(key, query)
         filters = self._filters(key, whole.catalogue, query)
-        question = self._reader.read(query.text, whole.catalogue.name_words)
+        question = self._reader.read(query.text, whole.catalogue.name_words, whole.lexical)
         self.problem = question.notice
         chosen = choose(whole, query, question, filters)
         memory, allowed = whole, filters.allowed
@@ -202,23 +202,24 @@ class Recaller:
         return _best_by_message(memory.catalogue, seqs, found)
 
     def _hits(self, key: ScopeKey, judged: Judged, best: Ints, query: RecallQuery) -> tuple[RecallHit, ...]:
-        seqs, explain = judged.memory.catalogue.seq[best].tolist(), query.explain
+        seqs = judged.memory.catalogue.seq[best].tolist()
         with self._database.read() as db:
             kept = messages.by_seqs(db, key, seqs)
             if query.as_of is not None:
                 kept = changes.as_they_were(db, key, kept, to_micros(query.as_of))
         scores = ranking.score(judged.found.relevance[best])
+        whys = [
+            {**parts, "words": words}
+            for parts, words in zip(explaining.parts_of(judged.found, best), _words_at(judged, best), strict=True)
+        ]
+        for seq, why in zip(seqs, whys, strict=True):
+            if query.explain and why["similar"] > 0 and seq in kept:
+                why["similar_words"] = self._reader.similar_in(judged.question, kept[seq].text)
         return tuple(
-            _hit(kept[seq], float(shown), self._why(judged, int(at), words, kept[seq].text if explain else None))
-            for seq, at, shown, words in zip(seqs, best, scores, _words_at(judged, best), strict=True)
+            _hit(kept[seq], shown, why)
+            for seq, shown, why in zip(seqs, scores.tolist(), whys, strict=True)
             if seq in kept
         )
-
-    def _why(self, judged: Judged, at: int, words: list[str], text: str | None) -> dict[str, Any]:
-        why = explaining.parts_of(judged.found, at) | {"words": words}
-        if text is not None and judged.lexical.similar[at] > 0:
-            why["similar_words"] = self._reader.similar_in(judged.question, text)
-        return why
 
 
 def _words_at(judged: Judged, positions: Ints) -> list[list[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
@@ -40,13 +40,25 @@ def known_dimension(db: Connection, model: str) -> int | None:
     return None if name is None else int(name.removeprefix(f"{model}/").split("/")[0])
 
 
+_VECTORS_AFTER = (
+    select(MessageEmbedding.seq, MessageEmbedding.vector)
+    .where(
+        MessageEmbedding.namespace_id == bindparam("namespace_id"),
+        MessageEmbedding.scope_id == bindparam("scope_id"),
+        MessageEmbedding.space_id == bindparam("space_id"),
+        MessageEmbedding.seq > bindparam("after"),
+    )
+    .order_by(MessageEmbedding.seq, MessageEmbedding.chunk)
+)
+
+
 def vectors_after(
     db: Connection, key: ScopeKey, space_id: int, seq: int, limit: int | None = None
 ) -> tuple[Seqs, list[bytes]]:
     """The vectors of messages after `seq`, in order of (seq, chunk): their seqs, and their bytes."""
-    columns = (MessageEmbedding.seq, MessageEmbedding.vector)
-    query = select(*columns).where(*_current(key, space_id), MessageEmbedding.seq > seq)
-    rows = db.execute(query.order_by(MessageEmbedding.seq, MessageEmbedding.chunk).limit(limit)).all()
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id, "after": seq}
+    query = _VECTORS_AFTER if limit is None else _VECTORS_AFTER.limit(limit)
+    rows = db.execute(query, here).all()
     return np.array([row.seq for row in rows], np.int64), [row.vector for row in rows]
 
 

@@ -59,6 +59,10 @@ def derived_rows(
     return {**place, **term_columns(derived)}, vectors
 
 
+# Built once, as everything here that each message or question needs: building a statement costs more than its run.
+_INSERT_MESSAGES, _INSERT_TERMS, _INSERT_VECTORS = insert(ChatMessage), insert(MessageTerms), insert(MessageEmbedding)
+
+
 def insert_entries(
     db: Connection, thread: Thread, first_seq: int, entries: Sequence[Entry], *, recorded_at: int
 ) -> None:
@@ -72,11 +76,11 @@ def insert_entries(
         of_terms, of_vectors = derived_rows(thread.key, seq, 1, entry.derived)
         terms.append(of_terms)
         vectors += of_vectors
-    db.execute(insert(ChatMessage), messages)
+    db.execute(_INSERT_MESSAGES, messages)
     if terms:
-        db.execute(insert(MessageTerms), terms)
+        db.execute(_INSERT_TERMS, terms)
     if vectors:
-        db.execute(insert(MessageEmbedding), vectors)
+        db.execute(_INSERT_VECTORS, vectors)
 
 
 def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
@@ -130,13 +134,18 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
     )
 
 
+_BY_IDS = _WITH_CONVERSATION.where(
+    ChatMessage.namespace_id == bindparam("namespace_id"),
+    ChatMessage.message_id.in_(bindparam("ids", expanding=True)),
+)
+
+
 def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[str, tuple[ScopeKey, Message]]:
     """Those of the ids that the namespace has, with the scope that each belongs to."""
     found = {}
     for start in range(0, len(ids), IN_LIST):
-        wanted = ChatMessage.message_id.in_(ids[start : start + IN_LIST])
-        here = ChatMessage.namespace_id == namespace_id
-        for row in db.execute(_WITH_CONVERSATION.where(here, wanted)):
+        wanted = {"namespace_id": namespace_id, "ids": list(ids[start : start + IN_LIST])}
+        for row in db.execute(_BY_IDS, wanted):
             found[row.message_id] = (ScopeKey(row.namespace_id, row.scope_id), _message(row))
     return found
 
@@ -148,7 +157,6 @@ def find_in_scope(db: Connection, key: ScopeKey | None, message_id: str) -> Mess
     return message if owner == key else None
 
 
-# Built once: recall asks it every time.
 _BY_SEQS = _WITH_CONVERSATION.where(
     ChatMessage.namespace_id == bindparam("namespace_id"),
     ChatMessage.scope_id == bindparam("scope_id"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select
 
 from memory_engine.models import Note, ScopeKey, from_micros
 from memory_engine.storage.schema import NoteRow
@@ -19,13 +19,22 @@ class NewNote:
     by: str
 
 
+def _newest() -> Select[*tuple[Any, ...]]:
+    here = (NoteRow.namespace_id == bindparam("namespace_id"), NoteRow.scope_id == bindparam("scope_id"))
+    version = select(NoteRow.name, func.max(NoteRow.version).label("version")).where(*here)
+    last = version.group_by(NoteRow.name).subquery()
+    joined = (NoteRow.name == last.c.name) & (NoteRow.version == last.c.version)
+    return select(*NoteRow.__table__.columns).join(last, joined).where(*here).order_by(NoteRow.name)
+
+
+# Asked in every turn, so built once.
+_IN_FORCE = _newest()
+
+
 def in_force(db: Connection, key: ScopeKey) -> list[Note]:
     """The newest version of each note, by name."""
-    newest = select(NoteRow.name, func.max(NoteRow.version).label("version")).where(*_in_scope(key))
-    last = newest.group_by(NoteRow.name).subquery()
-    joined = (NoteRow.name == last.c.name) & (NoteRow.version == last.c.version)
-    query = select(NoteRow).join(last, joined).where(*_in_scope(key)).order_by(NoteRow.name)
-    return [_note(row) for row in db.execute(query)]
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    return [_note(row) for row in db.execute(_IN_FORCE, here)]
 
 
 def find(db: Connection, key: ScopeKey, name: str, version: int | None) -> Note | None:

@@ -17,12 +17,15 @@ class Pending:
     last_seq: int
 
 
+_INSERT = insert(OutboxRow)
+
+
 def insert_pending(db: Connection, pending: Pending, now: int) -> None:
     """Note that these messages are to be indexed; `now` in microseconds."""
     key = pending.key
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
     seqs = {"first_seq": pending.first_seq, "last_seq": pending.last_seq}
-    db.execute(insert(OutboxRow).values(**place, **seqs, created_at=now))
+    db.execute(_INSERT, {**place, **seqs, "created_at": now})
 
 
 def oldest(db: Connection, limit: int) -> list[Pending]:

@@ -162,6 +162,8 @@ def _is(key: ScopeKey, pattern_id: str) -> tuple[ColumnElement[bool], ...]:
 def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Pattern]:
     places: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     ids = [row.pattern_id for row in rows]
+    if not ids:
+        return []
     for start in range(0, len(ids), IN_LIST):
         query = select(PatternMessage).where(
             PatternMessage.namespace_id == key.namespace_id,

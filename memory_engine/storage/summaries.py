@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
@@ -47,12 +47,27 @@ class NewSummary:
     sentences: tuple[SentencePlaces, ...]
 
 
+def _summaries() -> Select[*tuple[Any, ...]]:
+    return select(*SummaryRow.__table__.columns, AssistantThread.conversation_id).join(
+        AssistantThread,
+        (AssistantThread.namespace_id == SummaryRow.namespace_id) & (AssistantThread.thread_id == SummaryRow.thread_id),
+    )
+
+
+_COUNT_IN = (
+    update(ConsolidationRow)
+    .where(
+        ConsolidationRow.namespace_id == bindparam("of_namespace"), ConsolidationRow.thread_id == bindparam("of_thread")
+    )
+    .values(messages=ConsolidationRow.messages + bindparam("more"), newest_at=bindparam("now"))
+)
+
+
 def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: int) -> None:
     """Note that so many messages came to a conversation; `now` in microseconds."""
-    here = (ConsolidationRow.namespace_id == key.namespace_id, ConsolidationRow.thread_id == thread_id)
-    counted = {"messages": ConsolidationRow.messages + messages, "newest_at": now}
+    here = {"of_namespace": key.namespace_id, "of_thread": thread_id}
     # The scope's row is locked by then, so nobody comes between the two statements.
-    if db.execute(update(ConsolidationRow).where(*here).values(**counted)).rowcount == 0:
+    if db.execute(_COUNT_IN, {**here, "more": messages, "now": now}).rowcount == 0:
         row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
         db.execute(insert(ConsolidationRow).values(**row, messages=messages, newest_at=now))
 
@@ -232,11 +247,19 @@ def of_conversation(db: Connection, thread: Thread) -> list[Summary]:
     return _read(db, thread.key, rows)
 
 
+# Asked in every turn.
+_OF_WHOLE = _summaries().where(
+    SummaryRow.namespace_id == bindparam("namespace_id"),
+    SummaryRow.thread_id == bindparam("thread_id"),
+    SummaryRow.level == "conversation",
+)
+
+
 def of_whole(db: Connection, thread: Thread) -> Summary | None:
     """The summary of a conversation as a whole, or None before it was consolidated."""
-    here = (SummaryRow.namespace_id == thread.key.namespace_id, SummaryRow.thread_id == thread.thread_id)
-    rows = db.execute(_summaries().where(*here, SummaryRow.level == "conversation")).all()
-    return next(iter(_read(db, thread.key, rows)), None)
+    here = {"namespace_id": thread.key.namespace_id, "thread_id": thread.thread_id}
+    rows = db.execute(_OF_WHOLE, here).all()
+    return next(iter(_read(db, thread.key, rows)), None) if rows else None
 
 
 def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Summary]:
@@ -259,13 +282,6 @@ def count(db: Connection, namespace_id: int) -> int:
 
 def _of_thread(queued: Queued) -> tuple[ColumnElement[bool], ...]:
     return (SummaryRow.namespace_id == queued.key.namespace_id, SummaryRow.thread_id == queued.thread_id)
-
-
-def _summaries() -> Select[*tuple[Any, ...]]:
-    return select(*SummaryRow.__table__.columns, AssistantThread.conversation_id).join(
-        AssistantThread,
-        (AssistantThread.namespace_id == SummaryRow.namespace_id) & (AssistantThread.thread_id == SummaryRow.thread_id),
-    )
 
 
 def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:

@@ -3,11 +3,46 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage.messages import Derived, by_seqs, term_columns
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
+
+
+def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:
+    return (
+        (table.namespace_id == ChatMessage.namespace_id)
+        & (table.scope_id == ChatMessage.scope_id)
+        & (table.seq == ChatMessage.seq)
+        & (table.version == ChatMessage.version)
+    )
+
+
+_READ_AFTER = (
+    select(
+        ChatMessage.seq,
+        ChatMessage.thread_id,
+        AssistantThread.conversation_id,
+        ChatMessage.role,
+        ChatMessage.name,
+        ChatMessage.agent,
+        ChatMessage.created_at,
+        MessageTerms.words,
+        MessageTerms.asks,
+        MessageTerms.terms,
+    )
+    .join(MessageTerms, _same_message(MessageTerms))
+    .join(
+        AssistantThread,
+        (AssistantThread.namespace_id == ChatMessage.namespace_id)
+        & (AssistantThread.thread_id == ChatMessage.thread_id),
+    )
+    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
+    .where(ChatMessage.seq > bindparam("after"))
+    .order_by(ChatMessage.seq)
+    .execution_options(yield_per=5_000)
+)
 
 
 def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
@@ -15,30 +50,8 @@ def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[A
 
     Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks, terms.
     """
-    query = (
-        select(
-            ChatMessage.seq,
-            ChatMessage.thread_id,
-            AssistantThread.conversation_id,
-            ChatMessage.role,
-            ChatMessage.name,
-            ChatMessage.agent,
-            ChatMessage.created_at,
-            MessageTerms.words,
-            MessageTerms.asks,
-            MessageTerms.terms,
-        )
-        .join(MessageTerms, _same_message(MessageTerms))
-        .join(
-            AssistantThread,
-            (AssistantThread.namespace_id == ChatMessage.namespace_id)
-            & (AssistantThread.thread_id == ChatMessage.thread_id),
-        )
-        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-        .where(ChatMessage.seq > seq)
-        .order_by(ChatMessage.seq)
-    )
-    return iter(db.execute(query.execution_options(yield_per=5_000)))
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    return iter(db.execute(_READ_AFTER, {**here, "after": seq}))
 
 
 def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
@@ -62,12 +75,3 @@ def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[Message, De
         db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == message.seq))
         columns = {**place, "seq": message.seq, "version": message.version, **term_columns(derived)}
         db.execute(insert(MessageTerms).values(**columns))
-
-
-def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:
-    return (
-        (table.namespace_id == ChatMessage.namespace_id)
-        & (table.scope_id == ChatMessage.scope_id)
-        & (table.seq == ChatMessage.seq)
-        & (table.version == ChatMessage.version)
-    )
