@@ -29,6 +29,7 @@ class RequestRefused(Exception):
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (memory_errors.TextTooLarge, 413),
     (memory_errors.InvalidInput, 400),
+    (memory_errors.Erased, 410),
     (memory_errors.NotFound, 404),
     (memory_errors.ReindexRunning, 409),
     (memory_errors.StoreError, 503),

@@ -9,13 +9,12 @@ from assistant.background import background_of
 from assistant.errors import BudgetTooSmall
 from assistant.packing import Packed, Parts, pack, units_of
 from assistant.prompt_request import PromptRequest
-from assistant.storage.contexts import erase_contexts, load_context, save_context
+from assistant.storage.contexts import load_context, save_context
 from assistant.token_counter import serialise
 from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
 from memory_engine.checks import check_name, check_text
-from memory_engine.models import NOTHING, ScopeKey, random_id, to_micros
+from memory_engine.models import NOTHING, random_id, to_micros
 from memory_engine.ports import Clock, TokenCounter
-from memory_engine.storage.database import Transaction
 
 #: Newest messages of the conversation that are considered for the prompt.
 _HISTORY = 200
@@ -61,7 +60,6 @@ class ContextManager:
 
     def __init__(self, engine: MemoryEngine, counter: TokenCounter, clock: Clock, agents: Agents) -> None:
         self._engine = engine
-        engine.eraser.also.append(self._erase)
         self.counter = counter
         self._clock = clock
         self._agents = agents
@@ -161,9 +159,6 @@ class ContextManager:
         """
         row = load_context(self._engine, namespace, manifest_id)
         return row["messages"], row["manifest"]
-
-    def _erase(self, db: Transaction, key: ScopeKey, message_ids: Sequence[str]) -> int:
-        return erase_contexts(db, key, message_ids, to_micros(self._clock.now()))
 
     def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> Recollection:
         if not asked.strip():

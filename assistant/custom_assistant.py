@@ -11,11 +11,12 @@ from assistant.builtin_tools import add_builtin_tools
 from assistant.chat_proxy import ChatProxy
 from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
+from assistant.copies import Copies
 from assistant.costs import Caps
 from assistant.error_handler import ErrorHandler
 from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, SpendCapReached
 from assistant.ledger import Ledger
-from assistant.offline_responder import OFFLINE_MODEL, offline_reply
+from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
 from assistant.token_counter import open_counter
@@ -65,6 +66,7 @@ class CustomAssistant:
         self.agents.all()  # a wrong file is told at the start
         self.tool_registry = tools if tools is not None else ToolRegistry()
         add_builtin_tools(self.tool_registry, engine, self.agents, self.settings)
+        engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
         self.counter: TokenCounter = open_counter(self.settings)
         self.context_manager = ContextManager(engine, self.counter, engine.clock, self.agents)
         self.conversation_manager = ConversationManager(engine)
@@ -211,13 +213,19 @@ class CustomAssistant:
             role="assistant",
             text=generated.text or "(no words)",
             metadata={**about, "incomplete": True} if incomplete else about,
-            # Quotes of what was recalled are not remembered as new.
+            # Quotes of what was recalled are not remembered as new, and go with it.
             recallable=generated.model != OFFLINE_MODEL,
+            quotes=_quoted(state) if generated.model == OFFLINE_MODEL else (),
         )
         return self.conversation_manager.add(state.turn.conversation_id, [reply], state.agent.name, state.scope)[0]
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _quoted(state: TurnState) -> tuple[str, ...]:
+    recalled = () if state.prompt is None else state.prompt.recalled
+    return tuple(hit.message_id for hit in quoted_hits(recalled))
 
 
 class _LoopInThread:

@@ -7,9 +7,8 @@ from assistant.settings import Settings
 from assistant.storage import model_log
 from assistant.turn_loop import TurnState
 from memory_engine import MemoryEngine, Scope
-from memory_engine.models import ScopeKey, random_id, to_micros
+from memory_engine.models import random_id, to_micros
 from memory_engine.ports import TokenCounter
-from memory_engine.storage.database import Transaction
 
 
 class Ledger:
@@ -21,7 +20,6 @@ class Ledger:
         self._counter = counter
         #: Versions of agents that are kept already.
         self._noted: set[tuple[str, str]] = set()
-        engine.eraser.also.append(self._erase)
 
     def note(self, state: TurnState) -> None:
         """Keep what the calls of a turn took; nothing where no model was asked."""
@@ -66,6 +64,3 @@ class Ledger:
             asked = [n for n, row in enumerate(rows) if row.role == "user"]
             rows = rows[asked[-1] + 1 :] if asked else rows
         return (before or 0) + sum(self._counter.count(row.text) for row in rows) + self._counter.count(state.said.text)
-
-    def _erase(self, db: Transaction, key: ScopeKey, message_ids: Any) -> int:
-        return model_log.erase_model_calls(db, key, message_ids)

@@ -12,9 +12,14 @@ _QUOTES = 3
 _LONGEST_QUOTE = 400
 
 
+def quoted_hits(hits: Sequence[RecallHit]) -> list[RecallHit]:
+    """Those of the hits, best first, that a reply quotes."""
+    return [hit for hit in hits if hit.role in ("user", "assistant")][:_QUOTES]
+
+
 def offline_reply(hits: Sequence[RecallHit]) -> str:
     """A reply from the best hits, best first."""
-    spoken = [hit for hit in hits if hit.role in ("user", "assistant")][:_QUOTES]
+    spoken = quoted_hits(hits)
     if not spoken:
         return f"I remember nothing that speaks to this.\n\n{_NOTICE}"
     quotes = "\n".join(_quoted(hit) for hit in spoken)

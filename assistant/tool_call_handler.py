@@ -82,7 +82,6 @@ class ToolCallHandler:
     def __init__(self, engine: MemoryEngine, registry: ToolRegistry, confirm: Confirm | None = None) -> None:
         """Take who is asked before something is changed; without anybody, nothing is changed."""
         self._engine = engine
-        engine.eraser.also.append(tool_log.erase_calls)
         self._registry = registry
         self._confirm = confirm
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="tool")

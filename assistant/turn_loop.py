@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from assistant.agents import Agent, Agents
+from assistant.builtin_tools import quoted_in
 from assistant.context_manager import ContextManager, Gathered, Happened, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.costs import Caps, Usage, cost_of
@@ -197,9 +198,12 @@ class TurnLoop:
         state.called.update(call.name for call in calls)
         # What a tool says is not remembered as said: it may be a record of it, or anything.
         answers = [
-            NewMessage(role="tool", text=result.content, tool_call_id=result.call_id, recallable=False)
+            NewMessage(
+                role="tool", text=result.content, tool_call_id=result.call_id, recallable=False,
+                quotes=quoted_in(result),
+            )
             for result in results
-        ]
+        ]  # fmt: skip
         kept = await parts.in_pool(lambda: keep(conversation_id, answers, state.agent.name, state.scope))
         state.calls += generated.tool_calls
         state.happened = Happened(

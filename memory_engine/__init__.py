@@ -22,6 +22,7 @@ from memory_engine.models import (
     Summary,
 )
 from memory_engine.status import PartStatus
+from memory_engine.storage.receipts import Receipt
 
 __all__ = [
     "DEFAULT_SCOPE",
@@ -39,6 +40,7 @@ __all__ = [
     "Pattern",
     "RecallHit",
     "RecallQuery",
+    "Receipt",
     "Recollection",
     "Remembered",
     "Scope",

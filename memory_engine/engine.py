@@ -9,8 +9,8 @@ from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
-from memory_engine.erasure import Erased, Eraser
 from memory_engine.errors import InvalidInput
+from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
@@ -37,6 +37,7 @@ from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
 from memory_engine.storage import scopes, summaries
 from memory_engine.storage.database import Transaction
+from memory_engine.storage.receipts import Receipt
 
 #: Hits whose segments' summaries come beside them.
 _SUPPORTED = 3
@@ -58,7 +59,8 @@ class MemoryEngine:
         #: What joins conversations.
         self.links = parts.connections
         self._editor = Editor(parts.database, parts.clock)
-        self.eraser = Eraser(parts.database, parts.clock)
+        #: What is forgotten on purpose.
+        self.forgetting = Forgetting(parts)
         #: What was said, as it was said.
         self.history = History(parts)
         self.database = parts.database
@@ -171,8 +173,11 @@ class MemoryEngine:
         message_ids: Sequence[str] = (),
         conversation_id: str | None = None,
         scope: Scope = DEFAULT_SCOPE,
-    ) -> Erased:
+        by: str = "local",
+    ) -> Receipt:
         """Remove messages, or a conversation, with everything that rests on them. It cannot be undone.
+
+        When it returns no answer holds them any more; the receipt is pending until no file does either.
 
         Raises:
             InvalidInput: neither is named, or both are.
@@ -182,11 +187,8 @@ class MemoryEngine:
         if bool(message_ids) == (conversation_id is not None):
             raise InvalidInput("Name either message_ids or a conversation_id.", param="message_ids")
         if conversation_id is not None:
-            erased = self.eraser.erase_conversation(scope, conversation_id)
-        else:
-            erased = self.eraser.erase_messages(scope, message_ids)
-        self._parts.notify()
-        return erased
+            return self.forgetting.conversation(conversation_id, scope=scope, by=by)
+        return self.forgetting.messages(message_ids, scope=scope, by=by)
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:
         """The messages that speak to the query, best first; empty when nothing does.

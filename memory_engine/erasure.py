@@ -1,39 +1,57 @@
-"""Erasure: messages and conversations go, with everything that was derived from them or rests on them."""
+"""Erasure: what is to be forgotten goes from every stratum at once, and a receipt stands for it until it is proved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from memory_engine.errors import ConversationNotFound, MessageNotFound
-from memory_engine.models import Scope, ScopeKey, to_micros
+from memory_engine.canaries import Hasher, canaries_of, forms_of
+from memory_engine.digests import Digests
+from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound, ReceiptNotFound
+from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import changes, messages, scopes, threads
+from memory_engine.storage import changes, messages, receipts, scopes, threads
 from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.receipts import Receipt
 
-#: Called within the erasing transaction with the scope and the ids of the messages that go: who keeps copies of them
-#: elsewhere in the database removes these, and says how many it removed.
-AlsoErase = Callable[[Transaction, ScopeKey, Sequence[str]], int]
+#: Messages of a user or a namespace that go in one transaction.
+_SLICE = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Erased:
-    """What went."""
+class Going:
+    """An erasure under way."""
 
-    message_ids: tuple[str, ...]
-    conversation_ids: tuple[str, ...]
-    #: Copies that others kept, such as prompts.
-    copies: int
+    receipt_id: str
+    #: Keyed hash of the namespace.
+    owner: str
+
+
+class Keeper(Protocol):
+    """Keeps copies of messages elsewhere in the same database, such as prompts or logs."""
+
+    def erase_messages(
+        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str
+    ) -> Mapping[str, int]:
+        """Remove what holds these messages; how many rows, by place."""
+        ...
+
+    def erase_scope(self, db: Transaction, key: ScopeKey) -> Mapping[str, int]:
+        """Remove all that is kept for a scope whose messages are gone; how many rows, by place."""
+        ...
 
 
 class Eraser:
     """Erases what one store holds."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, digests: Digests, hasher: Hasher) -> None:
         self._database = database
         self._clock = clock
-        #: Others who keep copies.
-        self.also: list[AlsoErase] = []
+        self._digests = digests
+        self._hasher = hasher
+        #: Who keeps copies, by name.
+        self.keepers: dict[str, Keeper] = {}
 
-    def erase_messages(self, scope: Scope, message_ids: Sequence[str]) -> Erased:
+    def erase_messages(self, scope: Scope, message_ids: Sequence[str], by: str) -> Receipt:
         """Remove these messages, all of them or none.
 
         Raises:
@@ -47,11 +65,13 @@ class Eraser:
                 if key is None or name not in found or found[name][0] != key:
                     raise MessageNotFound(f"There is no message {name!r}.", param="message_ids")
             assert key is not None  # or nothing was asked for, which the caller refuses
-            seqs = sorted({message.seq for _, message in found.values()})
-            copies = self._erase(db, key, seqs, list(found))
-        return Erased(message_ids=tuple(found), conversation_ids=(), copies=copies)
+            gone = [message for _, message in found.values()]
+            going = self._open(db, scope, "messages", by, [key])
+            self._remove(db, key, gone, going)
+            self._note_names(db, scope, going, "message", [message.message_id for message in gone])
+            return self._read(db, going.owner, going.receipt_id)
 
-    def erase_conversation(self, scope: Scope, conversation_id: str) -> Erased:
+    def erase_conversation(self, scope: Scope, conversation_id: str, by: str) -> Receipt:
         """Remove a conversation and all that was said in it.
 
         Raises:
@@ -65,14 +85,117 @@ class Eraser:
                 raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
             scopes.take_changes(db, key, 0)  # locks the scope: what is said from here on is said after the erasure
             kept = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread))
-            ids = [message.message_id for message in kept.values()]
-            copies = self._erase(db, key, sorted(kept), ids)
+            going = self._open(db, scope, "conversation", by, [key])
+            self._remove(db, key, list(kept.values()), going)
+            self._look_for(db, going, [conversation_id])
+            self._note_names(db, scope, going, "message", [message.message_id for message in kept.values()])
+            self._note_names(db, scope, going, "conversation", [conversation_id])
             threads.delete_thread(db, thread)
-        return Erased(message_ids=tuple(ids), conversation_ids=(conversation_id,), copies=copies)
+            self._count(db, going, {"conversations": 1})
+            return self._read(db, going.owner, going.receipt_id)
 
-    def _erase(self, db: Transaction, key: ScopeKey, seqs: Sequence[int], ids: Sequence[str]) -> int:
-        if not seqs:
-            return 0
-        changes.note(db, key, seqs, to_micros(self._clock.now()))
-        changes.delete_messages(db, key, seqs)
-        return sum(also(db, key, ids) for also in self.also)
+    def erase_user(self, scope: Scope, by: str) -> Receipt:
+        """Remove a person of a namespace: nobody finds them any more when this returns, and their rows then go.
+
+        Raises:
+            InvalidInput: nothing was ever said by or to them.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        with self._database.write() as db:
+            key = scopes.find_scope(db, scope)
+            if key is None:
+                raise InvalidInput(f"There is no user {scope.user!r}.", param="user")
+            going = self._open(db, scope, "user", by, [key])
+            scopes.hide_scope(db, key, going.receipt_id)
+            self._look_for(db, going, [scope.user or ""])
+            return self._read(db, going.owner, going.receipt_id)
+
+    def erase_namespace(self, namespace: str, by: str) -> Receipt:
+        """Remove an application's whole memory: nobody finds it any more when this returns, and its rows then go.
+
+        Raises:
+            InvalidInput: nothing was ever kept in it.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        with self._database.write() as db:
+            keys = scopes.of_namespace(db, namespace)
+            if not keys:
+                raise InvalidInput(f"There is no namespace {namespace!r}.", param="namespace")
+            going = self._open(db, Scope(namespace=namespace), "namespace", by, keys)
+            self._look_for(db, going, [namespace, *scopes.users_of(db, keys[0].namespace_id)])
+            scopes.hide_namespace(db, keys[0].namespace_id, going.receipt_id)
+            return self._read(db, going.owner, going.receipt_id)
+
+    def receipt(self, namespace: str, receipt_id: str) -> Receipt:
+        """The namespace's receipt of that id.
+
+        Raises:
+            ReceiptNotFound: there is none.
+        """
+        with self._database.read() as db:
+            return self._read(db, self._digests.of_namespace(namespace), receipt_id)
+
+    def erased_by(self, db: Transaction, scope: Scope, kind: str, name: str) -> str | None:
+        """The receipt of a "message" or "conversation" of this scope, or None when it was never erased."""
+        return receipts.erased_by(db, self._digests.of_name(scope, kind, name))
+
+    def remove_hidden(self, key: ScopeKey, going: Going) -> None:
+        """Remove, slice by slice, the rows of a scope that nobody finds any more; broken off, it can be done again.
+
+        Raises:
+            StoreError: the store does not answer; what went is gone.
+        """
+        while True:
+            with self._database.write() as db:
+                seqs = messages.first_seqs(db, key, _SLICE)
+                if not seqs:
+                    self._look_for(db, going, scopes.names_in(db, key))
+                    counts = scopes.delete_scope(db, key)
+                    for keeper in self.keepers.values():
+                        counts |= keeper.erase_scope(db, key)
+                    self._count(db, going, counts)
+                    return
+                self._remove(db, key, list(messages.by_seqs(db, key, seqs).values()), going)
+
+    def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
+        """Remove messages and all that rests on them; the receipt counts them and knows what to look for."""
+        ids, seqs = [message.message_id for message in gone], sorted(message.seq for message in gone)
+        quoting = [seq for seq in receipts.quoting(db, key, ids) if seq not in set(seqs)]
+        counts = receipts.rows_of(db, key, seqs) | {"quotes": len(quoting)}
+        self._look_for(db, going, receipts.texts_of(db, key, gone), receipts.derived_of(db, key, seqs))
+        digests = [self._digests.of_message(going.owner, message.message_id, message.text) for message in gone]
+        receipts.suppress(db, going.receipt_id, digests)
+        if seqs:
+            changes.note(db, key, sorted([*seqs, *quoting]), to_micros(self._clock.now()))
+            receipts.redact(db, key, quoting)
+            changes.delete_messages(db, key, seqs)
+        for keeper in self.keepers.values():
+            counts |= keeper.erase_messages(db, key, ids, going.receipt_id)
+        self._count(db, going, counts)
+
+    def _note_names(self, db: Transaction, scope: Scope, going: Going, kind: str, names: Sequence[str]) -> None:
+        receipts.note_names(db, going.receipt_id, [self._digests.of_name(scope, kind, name) for name in names])
+
+    def _open(self, db: Transaction, scope: Scope, kind: str, by: str, keys: Sequence[ScopeKey]) -> Going:
+        going = Going(receipt_id=random_id("rcpt"), owner=self._digests.of_namespace(scope.namespace))
+        row = {"kind": kind, "requested_by": by, "requested_at": to_micros(self._clock.now()), "counts": {}}
+        places = [list(key) for key in keys]
+        receipts.open_receipt(db, {"receipt_id": going.receipt_id, "owner": going.owner, "scopes": places, **row})
+        return going
+
+    def _look_for(self, db: Transaction, going: Going, texts: Iterable[str], stored: Iterable[bytes] = ()) -> None:
+        forms = [form for text in texts for form in forms_of(text)]
+        found = canaries_of(self._hasher, [*forms, *stored])
+        if len(found):
+            receipts.add_canaries(db, going.receipt_id, found.astype("<u8").tobytes())
+
+    def _count(self, db: Transaction, going: Going, more: Mapping[str, int]) -> None:
+        before = receipts.counts(db, going.receipt_id)
+        total = {place: before.get(place, 0) + more.get(place, 0) for place in {**before, **more}}
+        receipts.write(db, going.receipt_id, counts=total)
+
+    def _read(self, db: Transaction, owner: str, receipt_id: str) -> Receipt:
+        found = receipts.find(db, owner, receipt_id)
+        if found is None:
+            raise ReceiptNotFound(f"There is no receipt {receipt_id!r}.", param="receipt_id")
+        return found

@@ -10,6 +10,8 @@ MemoryEngineError
     LinkNotFound
     PatternNotFound
     NoteNotFound
+    ReceiptNotFound
+    Erased                it was there, and was erased
   StoreError              the store cannot do what was asked
     StoreInUse            another process owns the data directory
     StoreUnavailable      the database does not answer, is locked, read-only or full
@@ -92,6 +94,18 @@ class NoteNotFound(NotFound):
     """There is no such note."""
 
     code = "note_not_found"
+
+
+class ReceiptNotFound(NotFound):
+    """There is no such receipt."""
+
+    code = "receipt_not_found"
+
+
+class Erased(NotFound):
+    """It was erased."""
+
+    code = "erased"
 
 
 class StoreError(MemoryEngineError):

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from memory_engine.checks import check_name
-from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound
 from memory_engine.joining import Parts
 from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, Summary, random_id, to_micros
 from memory_engine.storage import changes, messages, scopes, summaries, threads
@@ -118,8 +118,9 @@ class History:
         """
         with self._parts.database.read() as db:
             message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
-        if message is None:
-            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+            if message is None:
+                self._check_erased(db, scope, "message", message_id)
+                raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
         return message
 
     def current_agent(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str | None:
@@ -163,8 +164,14 @@ class History:
     def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
         thread = self._thread(db, scope, conversation_id)
         if thread is None:
+            self._check_erased(db, scope, "conversation", conversation_id)
             raise no_conversation(conversation_id)
         return thread
+
+    def _check_erased(self, db: Transaction, scope: Scope, kind: str, name: str) -> None:
+        """Say so, with the receipt, where it was there once: to its own scope alone."""
+        if (receipt_id := self._parts.eraser.erased_by(db, scope, kind, name)) is not None:
+            raise Erased(f"The {kind} {name!r} was erased: {receipt_id}.", param=f"{kind}_id")
 
 
 def no_conversation(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:

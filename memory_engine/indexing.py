@@ -138,7 +138,7 @@ class Indexer:
 class BackgroundWorker:
     """The thread that indexes at once whatever was committed, and does the rest when it is calm, or overdue."""
 
-    def __init__(self, index: Callable[[], None], rest: Callable[[], object]) -> None:
+    def __init__(self, index: Callable[[], object], rest: Callable[[], object]) -> None:
         """Take what is to be done at once, and what may wait."""
         self._index = index
         self._rest = rest

@@ -6,10 +6,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from memory_engine.canaries import Hasher
 from memory_engine.consolidation.consolidator import Consolidator
 from memory_engine.consolidation.quoting import Quoter
 from memory_engine.consolidation.rewriter import Rewriter
+from memory_engine.digests import Digests
 from memory_engine.embedding import DEFAULT_EMBEDDER, EmbedderOptions, open_embedder
+from memory_engine.erasure import Eraser
 from memory_engine.errors import EmbedderMismatch
 from memory_engine.generation import Generation
 from memory_engine.indexing import BackgroundWorker, Indexer
@@ -19,6 +22,7 @@ from memory_engine.links.grouper import Grouper
 from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
 from memory_engine.ports import Clock, Embedder, SummaryWriter
+from memory_engine.proving import Files, Prover
 from memory_engine.recall.candidates import Candidates
 from memory_engine.recall.question import QuestionReader
 from memory_engine.recall.recaller import Recaller
@@ -54,6 +58,8 @@ class _Store:
     chroma: Chroma
     store_id: str
     term_key: bytes
+    #: Makes the hashes of what was erased.
+    erasure_key: bytes
 
 
 class Parts:
@@ -83,6 +89,15 @@ class Parts:
         )  # fmt: skip
         self.grouper = Grouper(store.database, quoter, store.options.clock)
         self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
+        hasher = Hasher.of(store.erasure_key)
+        self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
+        files = Files(
+            database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
+            serving=self.serving,
+        )  # fmt: skip
+        self.prover = Prover(files, self.eraser, hasher, store.options.clock)
+        # A thread of its own, because it looks through every file.
+        self.proving = BackgroundWorker(lambda: self.prover.work(), lambda: None)
         self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
         # A thread of its own, because it waits for its writer.
         self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
@@ -133,6 +148,7 @@ class Parts:
     def start(self) -> None:
         """Begin to work in the background."""
         self.worker.start()
+        self.proving.start()
         if self._writing is not None:
             self._writing.start()
 
@@ -145,6 +161,7 @@ class Parts:
     def stop_background(self) -> None:
         """Finish the background step at hand, and begin no other."""
         self.worker.stop()
+        self.proving.stop()
         if self._writing is not None and self._store.options.summary_writer is not None:
             self._store.options.summary_writer.stop()
             self._writing.stop()
@@ -195,6 +212,7 @@ def _joined(options: Options, directory: DataDirectory | None, database: Databas
             chroma=_chroma(options),
             store_id=store_settings.set_once(db, "store_id", secrets.token_hex(4)),
             term_key=bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16))),
+            erasure_key=bytes.fromhex(store_settings.set_once(db, "erasure_key", secrets.token_hex(32))),
         )
     return Parts(directory, store, _generation(store, name, embedder, space_id))
 

@@ -64,6 +64,8 @@ class NewMessage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: False keeps a message in the history but out of recall (what only repeats recalled text).
     recallable: bool = True
+    #: Ids of the messages whose words it repeats; it does not outlive them.
+    quotes: tuple[str, ...] = ()
 
     @property
     def is_indexed(self) -> bool:

@@ -14,7 +14,7 @@ from api.errors import RequestRefused
 from api.services import Services
 from api.streaming import go_on
 from assistant.chat_proxy import ChatProxy, Passed, Prepared
-from assistant.offline_responder import OFFLINE_MODEL, offline_reply
+from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from memory_engine import NewMessage, Scope
 from memory_engine.models import random_id
 
@@ -102,9 +102,13 @@ async def _as_it_comes(proxy: ChatProxy, prepared: Prepared, passed: Passed) -> 
 
 def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
     """A reply of the offline responder in OpenAI's shape; what it quotes is not remembered as new."""
-    text = offline_reply(() if prepared.remembering is None else prepared.remembering.recalled)
+    recalled = () if prepared.remembering is None else prepared.remembering.recalled
+    text = offline_reply(recalled)
     if prepared.remembering is not None:
-        kept = NewMessage(role="assistant", text=text, metadata={"model": OFFLINE_MODEL}, recallable=False)
+        kept = NewMessage(
+            role="assistant", text=text, metadata={"model": OFFLINE_MODEL}, recallable=False,
+            quotes=tuple(hit.message_id for hit in quoted_hits(recalled)),
+        )  # fmt: skip
         services.engine.remember(prepared.remembering.conversation_id, [kept], scope=scope)
     shape = {"id": random_id("chatcmpl"), "created": int(time.time()), "model": OFFLINE_MODEL}
     if prepared.body.get("stream") is True:

@@ -11,8 +11,6 @@ from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
     EditIn,
-    ErasedOut,
-    EraseIn,
     FateOut,
     MessageOut,
     RecallIn,
@@ -174,21 +172,6 @@ def edit(message_id: str, body: EditIn, services: ServicesDep, namespace: Namesp
     if not changed:
         raise RequestRefused(400, "Name the content or the metadata that is to change.", code="invalid_value")
     return message_out(services.engine.edit(message_id, changed, scope=Scope(namespace=namespace, user=body.user)))
-
-
-@router.post("/erase")
-def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> ErasedOut:
-    """Erase messages or a conversation, with everything that rests on them. It cannot be undone."""
-    if body.namespace is not None or (body.user is not None and not body.message_ids and not body.conversation_id):
-        raise RequestRefused(400, "Erasing a user or a namespace is not implemented yet.", code="not_implemented")
-    erased = services.engine.erase(
-        message_ids=body.message_ids,
-        conversation_id=body.conversation_id,
-        scope=Scope(namespace=namespace, user=body.user),
-    )
-    return ErasedOut(
-        messages=len(erased.message_ids), conversations=len(erased.conversation_ids), contexts=erased.copies
-    )
 
 
 def _check_scope(body: RecallIn) -> None:

@@ -219,23 +219,6 @@ class EditIn(Body):
     user: StrictStr | None = None
 
 
-class EraseIn(Body):
-    """What is to be erased: messages or a conversation."""
-
-    message_ids: Annotated[list[StrictStr], Field(max_length=10_000)] = []
-    conversation_id: StrictStr | None = None
-    user: StrictStr | None = None
-    namespace: StrictStr | None = None
-
-
-class ErasedOut(BaseModel):
-    """What was erased, and how many of each."""
-
-    messages: int
-    conversations: int
-    contexts: int = Field(description="Kept prompts that held some of it; they are emptied and answer 410.")
-
-
 def hit_out(hit: RecallHit) -> HitOut:
     """A hit as clients see it."""
     return HitOut.model_validate(hit, from_attributes=True)

@@ -5,8 +5,12 @@ from typing import Any
 
 from assistant.agents import Agents
 from assistant.settings import Settings
+from assistant.tool_call_handler import ToolResult
 from assistant.tools import ToolRegistry
 from memory_engine import MemoryEngine
+
+#: The tool whose output repeats messages.
+SEARCH_MEMORY = "search_memory"
 
 
 def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agents, settings: Settings) -> None:
@@ -21,7 +25,7 @@ def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agen
 
     own = registry.names
     tools: dict[str, Any] = {
-        "search_memory": SearchMemory(engine),
+        SEARCH_MEMORY: SearchMemory(engine),
         "switch_agent": SwitchAgent(agents),
         "write_note": WriteNote(engine),
     }
@@ -36,6 +40,12 @@ def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agen
     for name, function in tools.items():
         if name not in own:
             registry.tool(function, name=name, changes=_sends if name == "http_request" else False)
+
+
+def quoted_in(result: ToolResult) -> tuple[str, ...]:
+    """The ids of the messages whose words a tool's answer repeats."""
+    found = result.value if result.name == SEARCH_MEMORY and isinstance(result.value, Mapping) else {}
+    return tuple(str(each["message_id"]) for each in found.get("found", ()))
 
 
 def _sends(arguments: Mapping[str, Any]) -> bool:

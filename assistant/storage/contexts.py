@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     insert,
     select,
     update,
@@ -37,6 +38,7 @@ contexts = Table(
     Column("messages", Text, nullable=False),
     #: When something in it was erased, and it with that; microseconds.
     Column("erased_at", BigInteger),
+    Column("receipt_id", String(256)),
 )
 #: Which messages each prompt holds.
 context_messages = Table(
@@ -75,11 +77,12 @@ def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[
     if row is None:
         raise ContextNotFound(f"There is no context {context_id!r}.", param="manifest_id")
     if row["erased_at"] is not None:
-        raise ContextErased(f"Something in the context {context_id!r} was erased.", param="manifest_id")
+        text = f"Something in the context {context_id!r} was erased: {row['receipt_id']}."
+        raise ContextErased(text, param="manifest_id")
     return dict(row)
 
 
-def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], now: int) -> int:
+def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], *, receipt_id: str, now: int) -> int:
     """Empty the prompts that hold one of these messages, and return how many there were; `now` in microseconds."""
     emptied = 0
     for start in range(0, len(message_ids), _IN_LIST):
@@ -87,6 +90,15 @@ def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], no
         here = context_messages.c.namespace_id == key.namespace_id
         holding = select(context_messages.c.context_id).where(here, some)
         these = (contexts.c.namespace_id == key.namespace_id, contexts.c.context_id.in_(holding))
-        nothing = {"messages": "", "manifest": {"items": []}, "erased_at": now}
+        nothing = {"messages": "", "manifest": {"items": []}, "erased_at": now, "receipt_id": receipt_id}
         emptied += db.execute(update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**nothing)).rowcount
     return emptied
+
+
+def erase_scope(db: Connection, key: ScopeKey) -> int:
+    """Remove all prompts of a scope, and return how many there were."""
+    here = (contexts.c.namespace_id == key.namespace_id, contexts.c.scope_id == key.scope_id)
+    of_scope = select(contexts.c.context_id).where(*here)
+    held = (context_messages.c.namespace_id == key.namespace_id, context_messages.c.context_id.in_(of_scope))
+    db.execute(delete(context_messages).where(*held))
+    return db.execute(delete(contexts).where(*here)).rowcount

@@ -141,3 +141,9 @@ def erase_model_calls(db: Connection, key: ScopeKey, message_ids: Sequence[str])
 
 def _version(agent: str, version: str) -> Any:
     return select(agent_versions.c.agent).where(agent_versions.c.agent == agent, agent_versions.c.version == version)
+
+
+def erase_scope(db: Connection, key: ScopeKey) -> int:
+    """Remove all calls of a scope, and return how many there were."""
+    here = (model_calls.c.namespace_id == key.namespace_id, model_calls.c.scope_id == key.scope_id)
+    return db.execute(delete(model_calls).where(*here)).rowcount

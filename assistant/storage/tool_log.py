@@ -1,5 +1,6 @@
 """SQL of the calls of tools: each is a row before it is made, so that none is made twice."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ tool_calls = Table(
     Index("ix_tool_calls_time", "namespace_id", "scope_id", "started_at"),
 )
 _IN_LIST = 500
+#: How an output names the messages that it holds.
+_MESSAGE_ID = re.compile(r'"message_id": ?"([^"]+)"')
 
 
 def start_call(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> bool:
@@ -121,3 +124,21 @@ def erase_calls(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> in
         some = tool_calls.c.message_id.in_(message_ids[start : start + _IN_LIST])
         erased += db.execute(delete(tool_calls).where(tool_calls.c.namespace_id == key.namespace_id, some)).rowcount
     return erased
+
+
+def redact_outputs(db: Connection, key: ScopeKey, tool: str, message_ids: Sequence[str], left: str) -> int:
+    """Put `left` in place of what a tool gave, where that names one of these messages; how many there were."""
+    here = (tool_calls.c.namespace_id == key.namespace_id, tool_calls.c.scope_id == key.scope_id)
+    rows = db.execute(select(tool_calls.c.log_id, tool_calls.c.output).where(*here, tool_calls.c.tool == tool))
+    wanted = set(message_ids)
+    found = [log_id for log_id, output in rows if wanted.intersection(_MESSAGE_ID.findall(output or ""))]
+    for start in range(0, len(found), _IN_LIST):
+        some = tool_calls.c.log_id.in_(found[start : start + _IN_LIST])
+        db.execute(update(tool_calls).where(*here, some).values(output=left))
+    return len(found)
+
+
+def erase_scope(db: Connection, key: ScopeKey) -> int:
+    """Remove all calls of a scope, and return how many there were."""
+    here = (tool_calls.c.namespace_id == key.namespace_id, tool_calls.c.scope_id == key.scope_id)
+    return db.execute(delete(tool_calls).where(*here)).rowcount

@@ -1,12 +1,12 @@
 """The two databases' engines: pragmas, the writers' lock, and the door at which their errors stop."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -88,6 +88,57 @@ class Database:
         with self.read() as connection:
             rows = connection.execute(text("PRAGMA quick_check")).scalars().all()
         return [str(row) for row in rows if row != "ok"]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of a SQLite database that are there, its log among them; none for a server's."""
+        named = make_url(self.url).database if self.is_sqlite else None
+        if named is None:
+            return []
+        return [path for path in (Path(named + end) for end in ("", "-wal", "-shm")) if path.exists()]
+
+    def compact(self) -> None:
+        """Bring what was deleted out of the files, without stopping anybody: of SQLite the log and the free pages.
+
+        On PostgreSQL the rows' room is made free for others; its own files keep their bytes until then.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or readers hold on to the log for too long.
+        """
+        if not self.is_sqlite:
+            self._alone(["VACUUM"])
+            return
+        self._alone(["PRAGMA incremental_vacuum"])
+        busy = self._alone(["PRAGMA wal_checkpoint(TRUNCATE)"])
+        if busy:
+            raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
+
+    def rewrite(self) -> None:
+        """Write the whole database anew, so that no byte stands where no row is. Writers wait meanwhile.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or there is no room for a second copy.
+        """
+        self._alone(["VACUUM"] if self.is_sqlite else ["VACUUM FULL"])
+        if self.is_sqlite:
+            self._alone(["PRAGMA wal_checkpoint(TRUNCATE)"])
+
+    def _alone(self, statements: Sequence[str]) -> int:
+        """Run statements that stand outside any transaction; the first number that the last one answers, or 0."""
+        with self._writers, _translated():
+            raw = self._writer.raw_connection()
+            try:
+                if not self.is_sqlite:
+                    raw.driver_connection.autocommit = True  # type: ignore[union-attr]
+                cursor = raw.cursor()
+                for statement in statements:
+                    cursor.execute(statement)
+                row = cursor.fetchone() if cursor.description else None
+                return int(row[0]) if row else 0
+            finally:
+                if not self.is_sqlite:
+                    raw.driver_connection.autocommit = False  # type: ignore[union-attr]
+                raw.close()
 
     def close(self) -> None:
         """Close every connection."""

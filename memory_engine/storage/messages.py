@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bin
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
-from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageEmbedding, MessageTerms
+from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageEmbedding, MessageQuote, MessageTerms
 from memory_engine.storage.threads import Thread
 
 #: Values in one IN list; both databases take more.
@@ -81,6 +81,13 @@ def insert_entries(
         db.execute(_INSERT_TERMS, terms)
     if vectors:
         db.execute(_INSERT_VECTORS, vectors)
+    quotes = [
+        {**key, "quoted_id": quoted, "seq": seq}
+        for seq, entry in enumerate(entries, first_seq)
+        for quoted in dict.fromkeys(entry.message.quotes)
+    ]
+    if quotes:
+        db.execute(insert(MessageQuote), quotes)
 
 
 def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
@@ -234,6 +241,12 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
 def seqs_of_thread(db: Connection, thread: Thread) -> list[int]:
     """The places of a conversation's messages, in order."""
     return list(db.execute(select(ChatMessage.seq).where(*_of_thread(thread)).order_by(ChatMessage.seq)).scalars())
+
+
+def first_seqs(db: Connection, key: ScopeKey, limit: int) -> list[int]:
+    """The places of the oldest messages of a scope."""
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    return list(db.execute(select(ChatMessage.seq).where(*here).order_by(ChatMessage.seq).limit(limit)).scalars())
 
 
 def seqs_with_metadata(db: Connection, key: ScopeKey, wanted: dict[str, Any]) -> list[int]:

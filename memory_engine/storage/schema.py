@@ -470,3 +470,79 @@ class NoteRow(Base):
         PrimaryKeyConstraint("namespace_id", "scope_id", "name", "version"),
         ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
     )
+
+
+class MessageQuote(Base):
+    """A message whose text repeats another's: it cannot stay as it is when that one is erased."""
+
+    __tablename__ = "message_quotes"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    quoted_id: Mapped[str] = mapped_column(NAME)
+    #: The message that quotes.
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "quoted_id", "seq"),
+        ForeignKeyConstraint(*_MESSAGE_KEY, ondelete="CASCADE"),
+        Index("ix_message_quotes_seq", "namespace_id", "scope_id", "seq"),
+    )
+
+
+class ErasureReceipt(Base):
+    """What was erased, and how far that is proved. It names nothing that went: identifiers stand as keyed hashes."""
+
+    __tablename__ = "erasure_receipts"
+    receipt_id: Mapped[str] = mapped_column(NAME, primary_key=True)
+    #: Keyed hash of the namespace, which may be gone itself.
+    owner: Mapped[str] = mapped_column(String(64))
+    #: messages, conversation, user or namespace.
+    kind: Mapped[str] = mapped_column(String(16))
+    #: pending or done.
+    state: Mapped[str] = mapped_column(String(16))
+    requested_by: Mapped[str] = mapped_column(NAME)
+    requested_at: Mapped[int] = mapped_column(BigInteger)
+    completed_at: Mapped[int | None] = mapped_column(BigInteger)
+    #: Rows that went, by place.
+    counts: Mapped[dict[str, int]] = mapped_column(JSON)
+    #: Pairs (namespace_id, scope_id) in which something went.
+    scopes: Mapped[list[list[int]]] = mapped_column(JSON)
+    #: What the scan of the data directory found.
+    scan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+    __table_args__ = (Index("ix_erasure_receipts_state", "state"),)
+
+
+class ErasureCanaries(Base):
+    """By what the things that a receipt stands for are looked for."""
+
+    __tablename__ = "erasure_canaries"
+    receipt_id: Mapped[str] = mapped_column(NAME)
+    part: Mapped[int]
+    #: Keyed 64-bit hashes of pieces of what went, little-endian.
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("receipt_id", "part"),
+        ForeignKeyConstraint(["receipt_id"], ["erasure_receipts.receipt_id"], ondelete="CASCADE"),
+    )
+
+
+class Suppression(Base):
+    """A keyed hash of namespace, message id and text: what a backup must not bring back."""
+
+    __tablename__ = "suppressions"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    receipt_id: Mapped[str] = mapped_column(NAME)
+
+    __table_args__ = (Index("ix_suppressions_receipt", "receipt_id"),)
+
+
+class ErasedName(Base):
+    """A keyed hash of a scope and an id in it that was erased: asking for it answers "gone", not "never there"."""
+
+    __tablename__ = "erased_names"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    receipt_id: Mapped[str] = mapped_column(NAME)
+
+    __table_args__ = (Index("ix_erased_names_receipt", "receipt_id"),)

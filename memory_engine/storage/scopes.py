@@ -1,9 +1,17 @@
 """SQL of namespaces and scopes: which integers stand for an application and a person in it."""
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from memory_engine.models import Scope, ScopeKey
-from memory_engine.storage.schema import Namespace, ScopeRow
+from memory_engine.storage.schema import (
+    AssistantThread,
+    MessageChange,
+    Namespace,
+    NoteRow,
+    OutboxRow,
+    PatternRow,
+    ScopeRow,
+)
 
 #: A scope_id that is never given out: who has said nothing yet owns nothing.
 NOBODY = 0
@@ -91,6 +99,65 @@ def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
     return [ScopeKey(*row) for row in db.execute(select(*columns).order_by(*columns))]
+
+
+#: No client can give a name with it.
+_UNNAMEABLE = "\x01"
+
+
+def hide_scope(db: Connection, key: ScopeKey, receipt_id: str) -> None:
+    """Give the scope a name that nobody can ask for; a person who comes back under the old one gets a new scope."""
+    db.execute(update(ScopeRow).where(*_is(key)).values(user_name=_UNNAMEABLE + receipt_id))
+
+
+def hide_namespace(db: Connection, namespace_id: int, receipt_id: str) -> None:
+    """Give the namespace a name that nobody can ask for."""
+    here = Namespace.namespace_id == namespace_id
+    db.execute(update(Namespace).where(here).values(name=_UNNAMEABLE + receipt_id))
+
+
+def of_namespace(db: Connection, name: str) -> list[ScopeKey]:
+    """The scopes of a namespace; none where it was never used."""
+    query = select(ScopeRow.namespace_id, ScopeRow.scope_id).join(
+        Namespace, Namespace.namespace_id == ScopeRow.namespace_id
+    )
+    return [ScopeKey(*row) for row in db.execute(query.where(Namespace.name == name).order_by(ScopeRow.scope_id))]
+
+
+def users_of(db: Connection, namespace_id: int) -> list[str]:
+    """The names of the people of a namespace."""
+    return list(db.execute(select(ScopeRow.user_name).where(ScopeRow.namespace_id == namespace_id)).scalars())
+
+
+def names_in(db: Connection, key: ScopeKey) -> list[str]:
+    """What a scope whose messages are gone still says: names of conversations, notes, corrections of patterns."""
+    found: list[str] = []
+    for column in (AssistantThread.conversation_id, NoteRow.name, NoteRow.content):
+        here = (column.class_.namespace_id == key.namespace_id, column.class_.scope_id == key.scope_id)
+        found += db.execute(select(column).where(*here)).scalars()
+    here = (PatternRow.namespace_id == key.namespace_id, PatternRow.scope_id == key.scope_id)
+    details = db.execute(select(PatternRow.detail).where(*here)).scalars()
+    return [*found, *(str(value) for detail in details for value in detail.values())]
+
+
+def delete_scope(db: Connection, key: ScopeKey) -> dict[str, int]:
+    """Remove a scope whose messages are gone, and its namespace with the last of its scopes; what went, by place."""
+    counts = {}
+    for place, table in (
+        ("conversations", AssistantThread), ("patterns", PatternRow), ("notes", NoteRow),
+        ("changes", MessageChange), ("outbox", OutboxRow),
+    ):  # fmt: skip
+        here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
+        counts[place] = db.execute(delete(table).where(*here)).rowcount
+    db.execute(delete(ScopeRow).where(*_is(key)))
+    hidden = (Namespace.namespace_id == key.namespace_id, Namespace.name.startswith(_UNNAMEABLE))
+    others = select(ScopeRow.scope_id).where(ScopeRow.namespace_id == key.namespace_id)
+    db.execute(delete(Namespace).where(*hidden, ~others.exists()))
+    return {place: counts[place] for place in ("conversations", "patterns", "notes")}
+
+
+def _is(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
+    return (ScopeRow.namespace_id == key.namespace_id, ScopeRow.scope_id == key.scope_id)
 
 
 def _insert_or_leave(db: Connection):  # type: ignore[no-untyped-def]  # two dialects' classes without a common one

@@ -5,8 +5,9 @@ processes on one path lose rows without an error). The watermark stands in the c
 collection that is gone says so by itself. chromadb takes a second to import and is imported on first use.
 """
 
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,9 +35,11 @@ _EF_SEARCH = 400
 class Chroma:
     """Chroma in this process or on a server, opened on first use."""
 
-    def __init__(self, connect: "Callable[[], ClientAPI]") -> None:
-        """Take a function that opens the client."""
+    def __init__(self, connect: "Callable[[], ClientAPI]", folder: Path | None) -> None:
+        """Take a function that opens the client, and the folder of its files, where these are ours."""
         self._connect = connect
+        #: None for a server, whose files are out of reach.
+        self.folder = folder
         self._client: Client | None = None
         self._lock = threading.Lock()
 
@@ -50,7 +53,7 @@ class Chroma:
 
             return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
 
-        return cls(connect)
+        return cls(connect, folder)
 
     @classmethod
     def server(cls, url: str) -> "Chroma":
@@ -68,7 +71,7 @@ class Chroma:
                 settings=Settings(anonymized_telemetry=False),
             )
 
-        return cls(connect)
+        return cls(connect, None)
 
     def client(self) -> "Client":
         """The open client.
@@ -80,6 +83,13 @@ class Chroma:
             if self._client is None:
                 self._client = cast("Client", self._connect())
             return self._client
+
+    def remove_files(self) -> None:
+        """Remove the folder with all that is in it; everything there can be made anew."""
+        self.close()
+        with _translated(), self._lock:
+            if self.folder is not None and self.folder.exists():
+                shutil.rmtree(self.folder)
 
     def close(self) -> None:
         """Let go of the folder or the connection."""
@@ -160,6 +170,20 @@ class ChromaIndex:
         with _translated(), self._lock:
             collection = self._find(scope)
             return 0 if collection is None else int(collection.count())
+
+    def drop_for_good(self, scopes: Iterable[ScopeKey]) -> None:
+        """Leave nothing of these scopes' vectors in any file of ours; of a folder everything goes.
+
+        Raises:
+            IndexUnavailable: Chroma does not answer.
+        """
+        if self._chroma.folder is None:
+            for scope in scopes:
+                self.drop(scope)
+            return
+        with self._lock:
+            self._collections.clear()
+            self._chroma.remove_files()
 
     def drop(self, scope: ScopeKey) -> None:
         """Delete the scope's collection.

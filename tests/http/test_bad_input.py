@@ -268,7 +268,6 @@ def test_an_unknown_route_is_404(api: Api) -> None:
     [
         ("POST", RECALL, {"query": "x", "scope": "namespace"}),
         ("POST", "/v1/memory/prune", {}),
-        ("GET", "/v1/memory/receipts/rcpt_x", None),
         ("GET", "/v1/threads/t", None),
     ],
 )

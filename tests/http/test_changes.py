@@ -35,14 +35,15 @@ def test_what_is_erased_is_in_no_answer(api: Api) -> None:
     prompt = api.post("/v1/memory/context", asked).json()
     assert gone in str(prompt["manifest"])
     erased = api.post("/v1/memory/erase", {"message_ids": [gone]})
-    assert erased.json() == {"messages": 1, "conversations": 0, "contexts": 1}
+    counts = erased.json()["counts"]
+    assert (counts["messages"], counts["contexts"]) == (1, 1)
     kept = api.get(f"/v1/memory/contexts/{prompt['manifest_id']}")
     assert (kept.status_code, kept.json()["error"]["code"]) == (410, "context_erased")
     assert "zeppelin lands" not in api.get("/v1/memory/conversations/c/messages").text
     assert api.recall("zeppelin") == []
     assert [hit["message_id"] for hit in api.recall("submarine")] == [stays]
-    assert api.post("/v1/memory/erase", {"conversation_id": "c"}).json()["conversations"] == 1
-    assert api.get("/v1/memory/conversations/c").status_code == 404
+    assert api.post("/v1/memory/erase", {"conversation_id": "c"}).json()["counts"]["conversations"] == 1
+    assert api.get("/v1/memory/conversations/c").status_code == 410
     assert api.recall("submarine") == []
 
 
@@ -52,8 +53,9 @@ def test_what_is_erased_is_in_no_answer(api: Api) -> None:
         ({}, 400, "invalid_value"),
         ({"message_ids": ["msg_none"]}, 404, "message_not_found"),
         ({"conversation_id": "none"}, 404, "conversation_not_found"),
-        ({"namespace": "default"}, 400, "not_implemented"),
-        ({"user": "ana"}, 400, "not_implemented"),
+        ({"namespace": "another"}, 400, "invalid_value"),
+        ({"user": "ana"}, 400, "invalid_value"),
+        ({"message_ids": ["msg_none"], "conversation_id": "c"}, 400, "invalid_value"),
     ],
 )
 def test_a_wrong_erasure_is_refused(api: Api, body: dict[str, Any], status: int, code: str) -> None:
@@ -61,3 +63,14 @@ def test_a_wrong_erasure_is_refused(api: Api, body: dict[str, Any], status: int,
     answer = api.post("/v1/memory/erase", body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert len(api.recall("here")) == 1
+
+
+def test_an_erasure_is_proved_and_can_be_proved_again(api: Api) -> None:
+    api.remember("c", user("The zeppelin of the silver kestrel lands at dusk."))
+    receipt = api.post("/v1/memory/erase", {"conversation_id": "c"}).json()
+    path = f"/v1/memory/receipts/{receipt['receipt_id']}"
+    proved = api.post(f"{path}/verify", {}).json()
+    assert (proved["state"], proved["scan"]["found"], proved["counts"]["messages"]) == ("done", 0, 1)
+    assert api.get(path).json() == proved
+    assert "c" not in (proved["kind"], proved["requested_by"])
+    assert api.get("/v1/memory/receipts/rcpt_none").status_code == 404

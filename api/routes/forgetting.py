@@ -1,0 +1,60 @@
+"""/v1/memory: what is erased for good, and the receipts of it."""
+
+from fastapi import APIRouter
+
+from api.deps import NamespaceDep, ServicesDep
+from api.errors import RequestRefused
+from api.schemas.forgetting import EraseIn, ReceiptOut
+from memory_engine import Receipt, Scope
+
+router = APIRouter(prefix="/v1/memory", tags=["forgetting"])
+
+
+@router.post("/erase")
+def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> ReceiptOut:
+    """Erase messages, a conversation, a user or the namespace, with everything that rests on them. No undo."""
+    named = [bool(body.message_ids), body.conversation_id is not None, body.namespace is not None]
+    if sum(named) > 1 or (body.namespace is not None and body.user is not None):
+        raise RequestRefused(
+            400,
+            "Name one thing: messages, a conversation, a user or the namespace.",
+            code="invalid_value",
+            param="message_ids",
+        )
+    if not any(named) and body.user is None:
+        raise RequestRefused(
+            400,
+            "Name message_ids, a conversation_id, a user or the namespace.",
+            code="invalid_value",
+            param="message_ids",
+        )
+    return _receipt_out(_erased(body, services, namespace))
+
+
+def _erased(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> Receipt:
+    forgetting, scope = services.engine.forgetting, Scope(namespace=namespace, user=body.user)
+    if body.message_ids:
+        return forgetting.messages(body.message_ids, scope=scope)
+    if body.conversation_id is not None:
+        return forgetting.conversation(body.conversation_id, scope=scope)
+    if body.namespace is None:
+        return forgetting.user(scope)
+    if body.namespace != namespace:
+        raise RequestRefused(400, "A caller erases its own namespace only.", code="invalid_value", param="namespace")
+    return forgetting.namespace(namespace)
+
+
+@router.get("/receipts/{receipt_id}")
+def receipt(receipt_id: str, services: ServicesDep, namespace: NamespaceDep) -> ReceiptOut:
+    """What was erased, and how far that is proved."""
+    return _receipt_out(services.engine.forgetting.receipt(receipt_id, namespace=namespace))
+
+
+@router.post("/receipts/{receipt_id}/verify")
+def verify(receipt_id: str, services: ServicesDep, namespace: NamespaceDep) -> ReceiptOut:
+    """Look through every byte of the store's files for what the receipt stands for, now."""
+    return _receipt_out(services.engine.forgetting.prove(receipt_id, namespace=namespace))
+
+
+def _receipt_out(found: Receipt) -> ReceiptOut:
+    return ReceiptOut.model_validate(found, from_attributes=True)

@@ -1,0 +1,37 @@
+"""The copies of messages that the assistant keeps: prompts as they were sent, and the logs of tools and models."""
+
+from collections.abc import Sequence
+
+from assistant.builtin_tools import SEARCH_MEMORY
+from assistant.storage import contexts, model_log, tool_log
+from memory_engine.models import ScopeKey, to_micros
+from memory_engine.ports import Clock
+from memory_engine.storage.database import Transaction
+from memory_engine.storage.receipts import REDACTED
+
+
+class Copies:
+    """Removes them with what they are copies of; an erasure tells it within its own transaction."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def erase_messages(
+        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str
+    ) -> dict[str, int]:
+        """Empty the prompts that hold these messages, and remove the calls that were made for them."""
+        now = to_micros(self._clock.now())
+        return {
+            "contexts": contexts.erase_contexts(db, key, message_ids, receipt_id=receipt_id, now=now),
+            "tool_calls": tool_log.erase_calls(db, key, message_ids),
+            "tool_outputs": tool_log.redact_outputs(db, key, SEARCH_MEMORY, message_ids, REDACTED),
+            "model_calls": model_log.erase_model_calls(db, key, message_ids),
+        }
+
+    def erase_scope(self, db: Transaction, key: ScopeKey) -> dict[str, int]:
+        """Remove all that is kept for a scope."""
+        return {
+            "contexts": contexts.erase_scope(db, key),
+            "tool_calls": tool_log.erase_scope(db, key),
+            "model_calls": model_log.erase_scope(db, key),
+        }

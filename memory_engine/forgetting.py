@@ -1,0 +1,86 @@
+"""Forgetting on purpose: what goes, who keeps copies of it, and the receipts."""
+
+from collections.abc import Sequence
+
+from memory_engine.erasure import Keeper
+from memory_engine.joining import Parts
+from memory_engine.models import Scope
+from memory_engine.ports import Progress, no_progress
+from memory_engine.storage.receipts import Receipt
+
+
+class Forgetting:
+    """Erases for good. When a method returns, no answer of the store holds what it erased.
+
+    The receipt is "pending" until a scan of every file of the store, in the background or by `prove`, finds nothing of
+    it either. `by` names who asked, for the receipt.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def keeps_copies(self, name: str, keeper: Keeper) -> None:
+        """Have somebody who keeps copies of messages in the same database told, by a name of their own."""
+        self._parts.eraser.keepers[name] = keeper
+
+    def messages(self, message_ids: Sequence[str], *, scope: Scope, by: str = "local") -> Receipt:
+        """Erase these messages, all of them or none.
+
+        Raises:
+            MessageNotFound: one is not in this scope; nothing was erased.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        return self._noted(self._parts.eraser.erase_messages(scope, message_ids, by))
+
+    def conversation(self, conversation_id: str, *, scope: Scope, by: str = "local") -> Receipt:
+        """Erase a conversation and all that was said in it.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        return self._noted(self._parts.eraser.erase_conversation(scope, conversation_id, by))
+
+    def user(self, scope: Scope, *, by: str = "local") -> Receipt:
+        """Erase a person with all that was said by and to them.
+
+        Raises:
+            InvalidInput: there is no such user.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        return self._noted(self._parts.eraser.erase_user(scope, by))
+
+    def namespace(self, namespace: str, *, by: str = "local") -> Receipt:
+        """Erase all that an application kept, of all its people.
+
+        Raises:
+            InvalidInput: nothing was ever kept in it.
+            StoreError: the store does not answer; nothing was erased.
+        """
+        return self._noted(self._parts.eraser.erase_namespace(namespace, by))
+
+    def receipt(self, receipt_id: str, *, namespace: str = "default") -> Receipt:
+        """What was erased, and how far it is proved.
+
+        Raises:
+            ReceiptNotFound: there is none of that id in this namespace.
+        """
+        return self._parts.eraser.receipt(namespace, receipt_id)
+
+    def prove(self, receipt_id: str, *, namespace: str = "default", progress: Progress = no_progress) -> Receipt:
+        """Look for what was erased in every file, now, and once more where that was done before.
+
+        Raises:
+            ReceiptNotFound: there is none of that id in this namespace.
+            StoreError: the store does not answer.
+        """
+        if self.receipt(receipt_id, namespace=namespace).state == "pending":
+            self._parts.prover.work(progress)
+        else:
+            self._parts.prover.verify(receipt_id, progress)
+        return self.receipt(receipt_id, namespace=namespace)
+
+    def _noted(self, receipt: Receipt) -> Receipt:
+        self._parts.notify()
+        self._parts.proving.notify()
+        return receipt

@@ -1,0 +1,178 @@
+"""Proof of erasures: hidden rows are removed, files are cleaned, and every byte of them is looked through."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memory_engine.canaries import WINDOW, Hasher, Hashes, Scanned, Sieve, scan
+from memory_engine.erasure import Eraser, Going
+from memory_engine.generation import Generation
+from memory_engine.models import ScopeKey, from_micros, to_micros
+from memory_engine.ports import Clock, Progress, no_progress
+from memory_engine.storage import receipts, scopes, standing
+from memory_engine.storage.database import Database
+from memory_engine.storage.receipts import Pending
+from memory_engine.vectors.chroma import Chroma
+
+#: Bytes of rows that are hashed together.
+_BLOCK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """Where a store keeps what it has."""
+
+    database: Database
+    #: None where everything is on servers.
+    folder: Path | None
+    chroma: Chroma
+    serving: Callable[[], Generation]
+
+
+class Prover:
+    """Brings the receipts of one store from "pending" to "done"."""
+
+    def __init__(self, files: Files, eraser: Eraser, hasher: Hasher, clock: Clock) -> None:
+        self._database = files.database
+        self._folder = files.folder
+        self._chroma = files.chroma
+        self._serving = files.serving
+        self._eraser = eraser
+        self._hasher = hasher
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()
+
+    def work(self, progress: Progress = no_progress) -> int:
+        """Prove every receipt that is pending; how many are done now.
+
+        Raises:
+            MemoryEngineError: the store or the index does not answer; what is not proved stays pending.
+        """
+        with self._one_at_a_time:
+            with self._database.read() as db:
+                waiting = receipts.pending(db)
+            if not waiting:
+                return 0
+            for receipt in waiting:
+                if receipt.kind in ("user", "namespace"):
+                    for key in receipt.scopes:
+                        progress("removing rows", 0)
+                        self._eraser.remove_hidden(key, Going(receipt_id=receipt.receipt_id, owner=receipt.owner))
+            self._clean_index({key for receipt in waiting for key in receipt.scopes}, progress)
+            self._database.compact()
+            return self._prove(waiting, progress)
+
+    def verify(self, receipt_id: str, progress: Progress = no_progress) -> dict[str, Any]:
+        """Look once more for what a receipt stands for, and keep what was found with the receipt.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        with self._one_at_a_time:
+            self._database.compact()
+            seen = self._seen([receipt_id], progress)
+            with self._database.write() as db:
+                receipts.write(db, receipt_id, scan=seen[receipt_id])
+            return seen[receipt_id]
+
+    def _prove(self, waiting: Sequence[Pending], progress: Progress) -> int:
+        ids = [receipt.receipt_id for receipt in waiting]
+        seen = self._seen(ids, progress)
+        if any(found["found"] for found in seen.values()):
+            # What SQLite moved within a page can leave a copy where no row is.
+            progress("writing the database anew", 0)
+            self._database.rewrite()
+            seen = {name: {**found, "rewritten": True} for name, found in self._seen(ids, progress).items()}
+        now, done = to_micros(self._clock.now()), 0
+        with self._database.write() as db:
+            for name, found in seen.items():
+                proved = not found["found"]
+                state = {"state": "done", "completed_at": now} if proved else {}
+                receipts.write(db, name, scan=found, **state)
+                done += proved
+        return done
+
+    def _seen(self, receipt_ids: Sequence[str], progress: Progress) -> dict[str, dict[str, Any]]:
+        """What the files and the rows hold of each receipt's canaries."""
+        with self._database.read() as db:
+            wanted = {name: np.frombuffer(receipts.canaries(db, name), "<u8") for name in receipt_ids}
+        every = np.unique(np.concatenate([*wanted.values(), np.zeros(0, np.uint64)]))
+        progress("looking through every byte", 0)
+        scanned = self._scanned(every)
+        in_files = np.array(sorted(scanned.found), np.uint64)
+        # Where the files cannot be looked at, the rows are.
+        rows = self._standing(in_files if self._can_scan else every)
+        return {name: self._told(of, scanned, rows) for name, of in wanted.items()}
+
+    def _told(self, wanted: Hashes, scanned: Scanned, rows: Mapping[int, set[str]]) -> dict[str, Any]:
+        mine = {int(canary) for canary in wanted}
+        elsewhere = Counter(table for canary, tables in rows.items() if canary in mine for table in tables)
+        left = {canary: file for canary, file in scanned.found.items() if canary in mine and canary not in rows}
+        return {
+            "at": from_micros(to_micros(self._clock.now())).isoformat(),
+            "files": scanned.files,
+            "bytes": scanned.bytes,
+            "canaries": len(mine),
+            "found": len(left),
+            "found_in": sorted(set(left.values())),
+            # The same words, said by others or at other times, are not what was erased.
+            "said_elsewhere": dict(sorted(elsewhere.items())),
+            "not_in_reach": self._not_in_reach(),
+        }
+
+    @property
+    def _can_scan(self) -> bool:
+        return self._folder is not None and self._database.is_sqlite
+
+    def _scanned(self, wanted: Hashes) -> Scanned:
+        if self._folder is None:
+            return Scanned(files=0, bytes=0, found={})
+        inside = self._folder.resolve()
+        outside = [path for path in self._database.files if not path.resolve().is_relative_to(inside)]
+        return scan(self._folder, outside, self._hasher, wanted)
+
+    def _standing(self, wanted: Hashes) -> dict[int, set[str]]:
+        """In which tables these canaries stand as somebody's rows."""
+        found: dict[int, set[str]] = {}
+        if not len(wanted):
+            return found
+        sieve, held, table_of_held = Sieve(wanted), bytearray(), ""
+
+        def look() -> None:
+            for canary in sieve.caught(self._hasher.everywhere(bytes(held))):
+                found.setdefault(canary, set()).add(table_of_held)
+            held.clear()
+
+        with self._database.read() as db:
+            for table, value in standing.cells(db):
+                if table != table_of_held or len(held) > _BLOCK:
+                    look()
+                    table_of_held = table
+                held += value + bytes(WINDOW)
+        look()
+        return found
+
+    def _clean_index(self, keys: set[ScopeKey], progress: Progress) -> None:
+        """Make the vector index anew where it had what went: what it deletes stays in its files."""
+        generation = self._serving()
+        folder = self._chroma.folder
+        if (folder is not None and not folder.exists()) or not any(generation.index.watermark(key) for key in keys):
+            return
+        generation.index.drop_for_good(keys)
+        with self._database.read() as db:
+            left = scopes.all_scopes(db)
+        for key in left:
+            generation.indexer.catch_up(key, progress)
+
+    def _not_in_reach(self) -> list[str]:
+        reasons = []
+        if not self._database.is_sqlite:
+            reasons.append("the files, logs and replicas of the PostgreSQL server: its rows were looked through")
+        if self._chroma.folder is None:
+            reasons.append("the files of the Chroma server: its collections were made anew")
+        return [*reasons, "backups and copies made by others"]

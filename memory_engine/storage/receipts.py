@@ -1,0 +1,244 @@
+"""SQL of erasure: receipts, what must not come back, and who quotes what goes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from memory_engine.models import Message, ScopeKey, from_micros
+from memory_engine.storage.messages import IN_LIST
+from memory_engine.storage.schema import (
+    ChatMessage,
+    ErasedName,
+    ErasureCanaries,
+    ErasureReceipt,
+    LinkMessage,
+    MessageEmbedding,
+    MessageQuote,
+    MessageTerms,
+    MessageVersion,
+    PatternMessage,
+    SummaryCitation,
+    Suppression,
+)
+
+#: What is left of a message that quoted an erased one.
+REDACTED = "[erased: this repeated a message that was erased]"
+#: Hashes that a receipt shows.
+_SHOWN = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What was erased, and how far it is proved."""
+
+    receipt_id: str
+    #: messages, conversation, user or namespace.
+    kind: str
+    #: "pending" until a scan of the files found nothing of it any more; then "done".
+    state: str
+    requested_by: str
+    requested_at: datetime
+    completed_at: datetime | None
+    #: Rows that went, by place.
+    counts: Mapping[str, int]
+    #: Keyed hashes of namespace, message id and text of the messages that went; the first thousand.
+    content_hashes: tuple[str, ...]
+    #: Files and bytes that were scanned, and what was found; None before the first scan.
+    scan: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """A receipt that is still to be proved."""
+
+    receipt_id: str
+    owner: str
+    kind: str
+    scopes: list[ScopeKey]
+
+
+def open_receipt(db: Connection, row: dict[str, Any]) -> None:
+    """Write a new receipt: receipt_id, owner, kind, requested_by, requested_at, counts, scopes."""
+    db.execute(insert(ErasureReceipt).values(state="pending", **row))
+
+
+def find(db: Connection, owner: str, receipt_id: str) -> Receipt | None:
+    """The owner's receipt of that id, or None."""
+    here = (ErasureReceipt.receipt_id == receipt_id, ErasureReceipt.owner == owner)
+    row = db.execute(select(ErasureReceipt).where(*here)).first()
+    if row is None:
+        return None
+    hashes = select(Suppression.digest).where(Suppression.receipt_id == receipt_id).order_by(Suppression.digest)
+    return Receipt(
+        receipt_id=row.receipt_id,
+        kind=row.kind,
+        state=row.state,
+        requested_by=row.requested_by,
+        requested_at=from_micros(row.requested_at),
+        completed_at=None if row.completed_at is None else from_micros(row.completed_at),
+        counts=row.counts,
+        content_hashes=tuple(db.execute(hashes.limit(_SHOWN)).scalars()),
+        scan=row.scan,
+    )
+
+
+def add_canaries(db: Connection, receipt_id: str, hashes: bytes) -> None:
+    """Note further hashes by which what a receipt stands for is looked for, little-endian uint64."""
+    here = ErasureCanaries.receipt_id == receipt_id
+    part = db.execute(select(func.count()).select_from(ErasureCanaries).where(here)).scalar_one()
+    db.execute(insert(ErasureCanaries).values(receipt_id=receipt_id, part=part, hashes=hashes))
+
+
+def canaries(db: Connection, receipt_id: str) -> bytes:
+    """The hashes by which what a receipt stands for is looked for."""
+    query = select(ErasureCanaries.hashes).where(ErasureCanaries.receipt_id == receipt_id)
+    return b"".join(db.execute(query).scalars())
+
+
+def counts(db: Connection, receipt_id: str) -> dict[str, int]:
+    """The rows that went so far, by place."""
+    query = select(ErasureReceipt.counts).where(ErasureReceipt.receipt_id == receipt_id)
+    return dict(db.execute(query).scalar_one())
+
+
+def pending(db: Connection) -> list[Pending]:
+    """The receipts that are still to be proved, oldest first."""
+    rows = db.execute(
+        select(ErasureReceipt).where(ErasureReceipt.state == "pending").order_by(ErasureReceipt.requested_at)
+    )
+    return [
+        Pending(
+            receipt_id=row.receipt_id,
+            owner=row.owner,
+            kind=row.kind,
+            scopes=[ScopeKey(*pair) for pair in row.scopes],
+        )
+        for row in rows
+    ]
+
+
+def write(db: Connection, receipt_id: str, **values: Any) -> None:
+    """Set columns of a receipt."""
+    db.execute(update(ErasureReceipt).where(ErasureReceipt.receipt_id == receipt_id).values(**values))
+
+
+def suppress(db: Connection, receipt_id: str, digests: Iterable[str]) -> None:
+    """Note what must not come back from a backup."""
+    _insert_new(db, Suppression, receipt_id, digests)
+
+
+def note_names(db: Connection, receipt_id: str, digests: Iterable[str]) -> None:
+    """Note the ids that were erased."""
+    _insert_new(db, ErasedName, receipt_id, digests)
+
+
+def erased_by(db: Connection, digest: str) -> str | None:
+    """The receipt of the id with this digest, or None when it was never erased."""
+    return db.execute(select(ErasedName.receipt_id).where(ErasedName.digest == digest)).scalar()
+
+
+def suppressed(db: Connection, digests: Sequence[str]) -> set[str]:
+    """Those of the digests that must not come back."""
+    found: set[str] = set()
+    for start in range(0, len(digests), IN_LIST):
+        some = Suppression.digest.in_(digests[start : start + IN_LIST])
+        found.update(db.execute(select(Suppression.digest).where(some)).scalars())
+    return found
+
+
+def _insert_new(
+    db: Connection, table: type[Suppression] | type[ErasedName], receipt_id: str, digests: Iterable[str]
+) -> None:
+    wanted = list(dict.fromkeys(digests))
+    for start in range(0, len(wanted), IN_LIST):
+        some = wanted[start : start + IN_LIST]
+        known = set(db.execute(select(table.digest).where(table.digest.in_(some))).scalars())
+        rows = [{"digest": digest, "receipt_id": receipt_id} for digest in some if digest not in known]
+        if rows:
+            db.execute(insert(table), rows)
+
+
+def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> list[int]:
+    """The places of the messages that quote these."""
+    found: set[int] = set()
+    for start in range(0, len(message_ids), IN_LIST):
+        some = MessageQuote.quoted_id.in_(message_ids[start : start + IN_LIST])
+        here = (MessageQuote.namespace_id == key.namespace_id, MessageQuote.scope_id == key.scope_id)
+        found.update(db.execute(select(MessageQuote.seq).where(*here, some)).scalars())
+    return sorted(found)
+
+
+def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Leave nothing of what these messages said but that it was erased."""
+    for start in range(0, len(seqs), IN_LIST):
+        some = seqs[start : start + IN_LIST]
+        db.execute(delete(MessageVersion).where(*_at(MessageVersion, key), MessageVersion.seq.in_(some)))
+        db.execute(delete(MessageQuote).where(*_at(MessageQuote, key), MessageQuote.seq.in_(some)))
+        db.execute(
+            update(ChatMessage)
+            .where(*_at(ChatMessage, key), ChatMessage.seq.in_(some))
+            .values(content=REDACTED, parts=None, version=ChatMessage.version + 1)
+        )
+
+
+def rows_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[str, int]:
+    """How many rows rest on these messages, by place."""
+    counted: dict[str, tuple[Any, Any]] = {
+        "versions": (MessageVersion, func.count()),
+        "terms": (MessageTerms, func.count()),
+        "embeddings": (MessageEmbedding, func.count()),
+        "summaries": (SummaryCitation, func.count(SummaryCitation.summary_id.distinct())),
+        "links": (LinkMessage, func.count(LinkMessage.link_id.distinct())),
+        "patterns": (PatternMessage, func.count(PatternMessage.pattern_id.distinct())),
+    }
+    found = {"messages": len(seqs), **dict.fromkeys(counted, 0)}
+    for start in range(0, len(seqs), IN_LIST):
+        some = seqs[start : start + IN_LIST]
+        for name, (table, count) in counted.items():
+            query = select(count).where(*_at(table, key), table.seq.in_(some))
+            found[name] += db.execute(query).scalar_one()
+    return found
+
+
+def texts_of(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Iterator[str]:
+    """All that these messages said and say, their edits, parts, names and metadata included."""
+    for message in messages:
+        yield from (message.text, message.name or "", *_values(message.metadata), *_values(message.parts))
+        yield from _values(message.tool_calls)
+    seqs = [message.seq for message in messages]
+    for row in _rows(db, MessageVersion, key, seqs):
+        yield from (row.content, *_values(row.metadata), *_values(row.parts))
+
+
+def derived_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[bytes]:
+    """The beginnings of the stored forms of these messages' words and vectors."""
+    for row in _rows(db, MessageTerms, key, seqs):
+        yield row.terms[:32]
+    for row in _rows(db, MessageEmbedding, key, seqs):
+        yield row.vector[:32]
+
+
+def _rows(db: Connection, table: Any, key: ScopeKey, seqs: Sequence[int]) -> Iterator[Row[*tuple[Any, ...]]]:
+    for start in range(0, len(seqs), IN_LIST):
+        some = table.seq.in_(seqs[start : start + IN_LIST])
+        yield from db.execute(select(*table.__table__.columns).where(*_at(table, key), some))
+
+
+def _at(table: Any, key: ScopeKey) -> tuple[Any, Any]:
+    return (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
+
+
+def _values(value: Any) -> Iterator[str]:
+    """Every text inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _values(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _values(inner)

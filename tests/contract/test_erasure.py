@@ -1,0 +1,167 @@
+"""Erasure on both databases: what was erased is in no answer at once, in no byte in the end; the rest is all there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from assistant import CustomAssistant, load_settings
+from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope
+from memory_engine.errors import Erased, InvalidInput, ReceiptNotFound
+from memory_engine.storage import standing
+
+SECRET = "the vault opens with kestrel-harmonica-7731 at dusk"
+ASC = Page(ascending=True)
+
+
+def said(content: str, **fields: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content, **fields}
+
+
+def stands(engine: MemoryEngine, words: str) -> set[str]:
+    """The tables that hold the words."""
+    with engine.database.read() as db:
+        return {table for table, value in standing.cells(db) if words.encode() in value}
+
+
+def proved(engine: MemoryEngine, receipt: Receipt, **whose: Any) -> Receipt:
+    return engine.forgetting.prove(receipt.receipt_id, **whose)
+
+
+def in_files(folder: Path, words: str) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and words.encode() in path.read_bytes()]
+
+
+def test_a_message_goes_with_its_edits_its_metadata_and_all_that_rests_on_it(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    name, kept = engine.remember(
+        "c", [said(SECRET, metadata={"code": "kestrel-harmonica-0001-x"}), said("The boat leaves at nine.")]
+    ).message_ids
+    engine.edit(name, {"content": "the vault opens with kestrel-harmonica-9942 at dawn"})
+    engine.consolidate()
+    receipt = engine.erase(message_ids=[name], by="me")
+    assert (receipt.kind, receipt.state, receipt.requested_by) == ("messages", "pending", "me")
+    assert receipt.counts["messages"] == receipt.counts["versions"] == receipt.counts["terms"] == 1
+    assert stands(engine, "kestrel-harmonica") == set()
+    done = proved(engine, receipt)
+    assert (done.state, done.scan is not None and done.scan["found"]) == ("done", 0)
+    assert len(done.content_hashes) == 1
+    assert [hit.message_id for hit in engine.recall("when does the boat leave")] == [kept]
+
+
+def test_who_asks_for_what_was_erased_is_told_the_receipt_and_nobody_else_is(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [said(SECRET)]).message_ids
+    receipt = engine.erase(conversation_id="c")
+    for ask in (lambda: engine.history.message(name), lambda: engine.history.messages("c", ASC)):
+        with pytest.raises(Erased, match=receipt.receipt_id):
+            ask()
+    other = Scope(user="ann")
+    engine.remember("d", [said("Hello.")], scope=other)
+    with pytest.raises(Exception, match="There is no message"):
+        engine.history.message(name, scope=other)
+    engine.remember("c", [said("A new beginning.")])
+    assert [m.text for m in engine.history.messages("c", ASC)[0]] == ["A new beginning."]
+
+
+def test_a_receipt_is_its_own_namespace_s(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    engine.remember("c", [said(SECRET)])
+    receipt = engine.erase(conversation_id="c")
+    assert engine.forgetting.receipt(receipt.receipt_id).kind == "conversation"
+    for named in ({"namespace": "other"}, {}):
+        with pytest.raises(ReceiptNotFound):
+            engine.forgetting.receipt(receipt.receipt_id if named else "rcpt_none", **named)
+
+
+def test_what_quotes_it_is_emptied_and_stays_in_its_place(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [said(SECRET)]).message_ids
+    quote = NewMessage(role="assistant", text=f"You said: {SECRET}", recallable=False, quotes=(name,))
+    engine.remember("d", [said("What did I say of the vault?"), quote])
+    receipt = engine.erase(message_ids=[name])
+    assert receipt.counts["quotes"] == 1
+    assert [m.text for m in engine.history.messages("d", ASC)[0]][1].startswith("[erased")
+    assert stands(engine, "kestrel") == set()
+
+
+def test_a_user_goes_whole_and_may_come_back_as_a_stranger(engine_on_both: MemoryEngine) -> None:
+    engine, ann, ben = engine_on_both, Scope(user="ann.kestrel@example.test"), Scope(user="ben")
+    engine.remember("ann-and-the-kestrel", [said(SECRET), said("I live in Nantes and prefer tea.")], scope=ann)
+    engine.notes.put(ann, "hobby-of-the-kestrel", "Falconry, with a kestrel-harmonica.", agent=None, by="ann")
+    engine.remember("b", [said("I live in Ghent.")], scope=ben)
+    engine.consolidate()
+    receipt = engine.forgetting.user(ann)
+    assert engine.recall("where do I live?", scope=ann) == []
+    assert engine.history.conversations(ASC, scope=ann)[0] == []
+    done = proved(engine, receipt)
+    assert (done.state, done.counts["messages"], done.counts["notes"]) == ("done", 2, 1)
+    assert stands(engine, "kestrel") == set()
+    assert [hit.text for hit in engine.recall("where do I live?", scope=ben)] == ["I live in Ghent."]
+    engine.remember("again", [said("I live in Rome.")], scope=ann)
+    assert [hit.text for hit in engine.recall("where do I live?", scope=ann)] == ["I live in Rome."]
+
+
+def test_a_namespace_goes_whole_and_its_neighbours_stay(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    for user in (None, "ann", "ben"):
+        engine.remember(f"c-{user}", [said(f"{SECRET} {user}")], scope=Scope(namespace="shop", user=user))
+        engine.remember(f"c-{user}", [said("The neighbour's cat is grey.")], scope=Scope(namespace="home", user=user))
+    receipt = engine.forgetting.namespace("shop")
+    assert engine.stats("shop").messages == 0
+    done = proved(engine, receipt, namespace="shop")
+    assert (done.state, done.counts["messages"]) == ("done", 3)
+    assert stands(engine, "kestrel") == set()
+    assert engine.stats("home").messages == 3
+    with engine.database.read() as db:
+        assert set(db.execute(text("SELECT name FROM namespaces")).scalars()) == {"home"}
+
+
+def test_who_is_not_there_cannot_be_erased(engine_on_both: MemoryEngine) -> None:
+    for erase in (
+        lambda: engine_on_both.forgetting.user(Scope(user="nobody")),
+        lambda: engine_on_both.forgetting.namespace("nowhere"),
+    ):
+        with pytest.raises(InvalidInput):
+            erase()
+
+
+def test_the_same_words_of_others_stay_and_the_receipt_says_where(engine: MemoryEngine) -> None:
+    first, second = engine.remember("c", [said(SECRET), said(SECRET)]).message_ids
+    done = proved(engine, engine.erase(message_ids=[first]))
+    assert done.state == "done"
+    assert done.scan is not None
+    assert done.scan["said_elsewhere"]["chat_messages"] > 0
+    assert engine.history.message(second).text == SECRET
+
+
+def test_no_byte_of_it_is_left_and_that_can_be_shown_again(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path) as engine:
+        assistant = CustomAssistant(engine, settings=load_settings(data_dir=tmp_path))
+        other = [said(f"Entry {n}: the weather over the harbour was fine, and nobody came.") for n in range(300)]
+        engine.remember("log", other)
+        (name,) = engine.remember("c", [said(SECRET)]).message_ids
+        engine.remember("log", other)
+        reply = assistant.process_message("What opens the vault?", "talk")
+        assert "kestrel" in reply.text
+        assistant.call_tools([
+            {"id": "1", "type": "function",
+             "function": {"name": "search_memory", "arguments": json.dumps({"query": "vault"})}}
+        ])  # fmt: skip
+        engine.consolidate()
+        assert in_files(tmp_path, "kestrel-harmonica")
+        receipt = engine.erase(message_ids=[name])
+        assert receipt.counts["contexts"] == receipt.counts["quotes"] == receipt.counts["tool_outputs"] == 1
+        assert stands(engine, "kestrel") == set()
+        done = proved(engine, receipt)
+        assert (done.state, in_files(tmp_path, "kestrel-harmonica")) == ("done", [])
+        assert done.scan is not None
+        assert done.scan["canaries"] > 3
+        (tmp_path / "copy.txt").write_text(f"somebody kept it: {SECRET}")
+        again = proved(engine, receipt)
+        assert again.scan is not None
+        assert (again.scan["found"] > 0, again.scan["found_in"]) == (True, ["copy.txt"])
+        assert engine.stats().messages == 602
+        assistant.close()
