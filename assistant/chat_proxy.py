@@ -242,8 +242,8 @@ def _known(said: Sequence[NewMessage], kept: Sequence[Message]) -> int:
 def _with_memory(sent: Sequence[Mapping[str, Any]], prompt: Prompt) -> list[dict[str, Any]]:
     """The client's messages with earlier turns after its instructions, and recalled text before what was said last."""
     remembered = prompt.messages[:-1]  # the last is what the person says, which the client sent itself
-    block = [message for message in remembered if str(message["content"]).startswith("<recalled_memory>")]
-    turns = [message for message in remembered if message not in block]
+    block = [message for number, message in enumerate(remembered) if number == prompt.block]
+    turns = [message for number, message in enumerate(remembered) if number != prompt.block]
     first = next((n for n, message in enumerate(sent) if message.get("role") not in ("system", "developer")), 0)
     last = max((n for n, message in enumerate(sent) if message.get("role") == "user"), default=first)
     return [*map(dict, sent[:first]), *turns, *map(dict, sent[first:last]), *block, *map(dict, sent[last:])]

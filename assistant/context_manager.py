@@ -29,6 +29,8 @@ class Prompt:
     tokens: int
     manifest_id: str
     manifest: dict[str, Any]
+    #: Which of the messages is the block of recalled text, if there is one.
+    block: int | None
     #: The evidence that is in it, best first.
     recalled: tuple[RecallHit, ...]
 
@@ -127,6 +129,7 @@ class ContextManager:
         manifest = {
             "items": packed.items,
             "left_out": packed.left_out,
+            "block": packed.block,
             "token_budget": request.token_budget,
             "tokens": packed.tokens + offered,
             "tools": [tool["function"]["name"] for tool in tools],
@@ -191,6 +194,7 @@ class ContextManager:
             tokens=manifest["tokens"],
             manifest_id=row["context_id"],
             manifest=manifest,
+            block=manifest["block"],
             recalled=tuple(hit for hit in gathered.parts.hits if hit.message_id in used),
         )
 
