@@ -97,7 +97,7 @@ class ContextManager:
         units, unusable = units_of(history)
         asked = request.message
         if asked is None:
-            asked = next((m.text for m in reversed(history) if m.role == "user"), "")
+            asked = next((m.text for m in reversed(history) if m.role == "user" and not m.quarantined), "")
         recalls = agent is None or agent.settings.memory.recall
         found = self._recalled(asked, request, scope) if recalls else NOTHING
         parts = Parts(

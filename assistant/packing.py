@@ -111,7 +111,9 @@ def units_of(history: Sequence[Message]) -> tuple[list[Unit], list[tuple[list[st
     while at < len(history):
         message = history[at]
         at += 1
-        if message.role == "system":
+        if message.quarantined and not message.tool_calls:
+            unusable.append(([message.message_id], "quarantined"))
+        elif message.role == "system":
             unusable.append(([message.message_id], "a stored system message is not an instruction"))
         elif message.role == "tool":
             unusable.append(([message.message_id], "answers no call that stands before it"))
@@ -119,7 +121,9 @@ def units_of(history: Sequence[Message]) -> tuple[list[Unit], list[tuple[list[st
             answers = _answers(message, history[at:])
             at += len(answers)
             group = (message, *answers)
-            if len(answers) == len({call["id"] for call in message.tool_calls}):
+            if any(m.quarantined for m in group):
+                unusable.append(([m.message_id for m in group], "quarantined"))
+            elif len(answers) == len({call["id"] for call in message.tool_calls}):
                 units.append(Unit(messages=group))
             else:
                 unusable.append(([m.message_id for m in group], "a tool call without its answer"))

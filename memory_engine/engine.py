@@ -32,6 +32,8 @@ from memory_engine.models import (
 from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
+from memory_engine.quarantine import Quarantine
+from memory_engine.recall import explaining
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
@@ -55,6 +57,8 @@ class MemoryEngine:
         self.patterns = Patterns(parts.database, parts.clock)
         #: What always stands in the prompt.
         self.notes = Notes(parts.database, parts.clock)
+        #: What stays in the history and is kept out of recall.
+        self.quarantine = Quarantine(parts)
         #: What joins conversations.
         self.links = parts.connections
         self._editor = Editor(parts.database, parts.clock)
@@ -221,11 +225,13 @@ class MemoryEngine:
             MessageNotFound: there is none of that id in this scope.
             ConversationNotFound: a filter names a conversation that is not there.
         """
-        seq = self.history.message(message_id, scope=scope).seq
+        message = self.history.message(message_id, scope=scope)
+        if message.quarantine is not None:
+            return explaining.quarantined(message.quarantine)
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         assert key is not None  # the message is in it
-        return self._parts.serving().recaller.fate(key, query, seq)
+        return self._parts.serving().recaller.fate(key, query, message.seq)
 
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""

@@ -125,6 +125,8 @@ class Rememberer:
             fresh = _without_known(db, key, conversation_id, entries)
             thread = _thread(db, key, conversation_id, agent, (fresh or entries)[0].created_at, now)
             if fresh:
+                if thread.quarantined:
+                    fresh = [replace(entry, derived=None) for entry in fresh]
                 first = scopes.take_seqs(db, key, len(fresh))
                 messages.insert_entries(db, thread, first, fresh, recorded_at=now)
                 pending = outbox.Pending(key=key, first_seq=first, last_seq=first + len(fresh) - 1)
