@@ -34,7 +34,7 @@ class Editor:
         """
         for _ in range(_ATTEMPTS):
             kept = self._kept(scope, message_id)
-            new = _edited(kept, changed)
+            new = rememberer.as_kept(_edited(kept, changed))
             if (new.text, new.parts, dict(new.metadata)) == (kept.text, kept.parts, dict(kept.metadata)):
                 return kept
             if self._write(scope, kept, new, rememberer):

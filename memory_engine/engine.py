@@ -33,7 +33,6 @@ from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
 from memory_engine.quarantine import Quarantine
-from memory_engine.recall import explaining
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
@@ -80,6 +79,7 @@ class MemoryEngine:
         clock: Clock | None = None,
         index_threshold: int = DEFAULT_THRESHOLD,
         summary_writer: SummaryWriter | None = None,
+        redact_secrets: bool = False,
     ) -> "MemoryEngine":
         """Open a store, made on first use, and migrate it.
 
@@ -93,6 +93,7 @@ class MemoryEngine:
             clock: tells the time; the machine's clock unless given.
             index_threshold: scopes of at least so many messages get a Chroma collection.
             summary_writer: puts summaries in better words, in the background; they are quotations unless given.
+            redact_secrets: keep messages with `[redacted: …]` in place of keys, tokens, card numbers and the like.
 
         Raises:
             StoreInUse: another process owns the folder.
@@ -110,6 +111,7 @@ class MemoryEngine:
             clock=clock or SystemClock(),
             index_threshold=index_threshold,
             summary_writer=summary_writer,
+            redact_secrets=redact_secrets,
         )
         return cls(join(options))
 
@@ -226,12 +228,10 @@ class MemoryEngine:
             ConversationNotFound: a filter names a conversation that is not there.
         """
         message = self.history.message(message_id, scope=scope)
-        if message.quarantine is not None:
-            return explaining.quarantined(message.quarantine)
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         assert key is not None  # the message is in it
-        return self._parts.serving().recaller.fate(key, query, message.seq)
+        return self._parts.serving().recaller.fate(key, query, message)
 
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""
