@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from api import errors
 from api.body_limit import BodyLimit
-from api.routes import assistant, chat, contexts, forgetting, health, knowledge, links, memory, planned
+from api.routes import assistant, chat, contexts, forgetting, health, knowledge, links, memory, planned, quarantine
 from api.services import Services
 from memory_engine.storage.database import POOL_SIZE
 
@@ -34,7 +34,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.add_middleware(BodyLimit)
-    for routes in (planned, health, contexts, assistant, chat, links, knowledge, forgetting, memory):
+    for routes in (planned, health, contexts, assistant, chat, links, knowledge, quarantine, forgetting, memory):
         app.include_router(routes.router)
     app.mount("/web", StaticFiles(directory=health.WEB), name="web")
     return app

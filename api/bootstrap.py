@@ -40,6 +40,7 @@ def open_services(settings: Settings, *, any_embedder: bool = False) -> Services
         ),
         index_threshold=settings.index_threshold,
         summary_writer=summary_writer(settings),
+        redact_secrets=settings.redact_secrets,
     )
     assistant = CustomAssistant(engine, settings=settings)
     token = "run_" + secrets.token_urlsafe(24)

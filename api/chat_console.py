@@ -91,8 +91,9 @@ class ChatConsole:
 
     def _recall(self) -> None:
         if (prompt := self._kept_prompt()) is not None:
-            blocks = [m["content"] for m in prompt["messages"] if str(m["content"]).startswith("<recalled_memory>")]
-            _out.print("\n".join(blocks) or "Nothing was recalled.", markup=False, highlight=False)
+            block = prompt["manifest"].get("block")
+            shown = "Nothing was recalled." if block is None else prompt["messages"][block]["content"]
+            _out.print(shown, markup=False, highlight=False)
 
     def _prompt(self) -> None:
         if (prompt := self._kept_prompt()) is not None:

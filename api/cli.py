@@ -39,7 +39,9 @@ def main() -> None:
 
 def _refuse(why: str) -> NoReturn:
     if why:  # without arguments the help was printed instead
-        typer.echo(f"memory-engine: {' '.join(why.split())}", err=True)
+        from memory_engine.redaction import redact
+
+        typer.echo(f"memory-engine: {redact(' '.join(why.split()))}", err=True)
     sys.exit(2)
 
 

@@ -13,6 +13,7 @@ from api.app import create_app
 from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
 from api.client import ServiceError
 from api.console import working
+from api.logs import set_up_logs
 from assistant import Settings
 
 
@@ -24,6 +25,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         MemoryEngineError: the store cannot be opened.
     """
     _check_allowed(settings, host, workers)
+    set_up_logs()
     use_one_thread()
     services = open_services(settings)
     try:
@@ -36,7 +38,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, settings)
-        config = uvicorn.Config(create_app(services), log_level="warning", timeout_graceful_shutdown=10)
+        config = uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=10)
         _serve(uvicorn.Server(config), listener)
     finally:
         remove_service_file(settings.data_dir)

@@ -110,6 +110,7 @@ def _opened() -> CustomAssistant:
                     openai_base_url=settings.openai_base_url,
                 ),
                 index_threshold=settings.index_threshold,
+                redact_secrets=settings.redact_secrets,
             )
             _assistant = CustomAssistant(engine, settings=settings)
             atexit.register(close)

@@ -2,6 +2,7 @@
 
 from assistant.packing import Background
 from assistant.prompt_request import PromptRequest
+from assistant.recalled_block import Item, speaker
 from memory_engine import MemoryEngine, Note, Pattern, Scope
 
 #: The part of the room that each kind may take.
@@ -21,17 +22,21 @@ def background_of(engine: MemoryEngine, request: PromptRequest, scope: Scope) ->
 
 def _note(note: Note) -> Background:
     return Background(
-        kind="note", title="notes", text=f"{note.name}: {note.text}", message_ids=(),
+        kind="note", item=Item(heading="notes", source=note.name, text=note.text), message_ids=(),
         why=f"note {note.name!r}, version {note.version}, written by {note.written_by}", share=_NOTES_SHARE,
     )  # fmt: skip
 
 
 def _pattern(pattern: Pattern) -> Background:
     shown = pattern.evidence[0].message
-    said = f"{shown.created_at.date().isoformat()}, {shown.name or shown.role}: {pattern.text}"
+    said = Item(
+        heading="what people said of themselves",
+        source=f"{shown.created_at.date().isoformat()}, {speaker(shown)}",
+        text=pattern.text,
+    )
     why = f"{pattern.pattern_id}: {pattern.kind} about {pattern.slot}, {pattern.state}, shown {pattern.support} times"
     return Background(
-        kind="pattern", title="what people said of themselves", text=said, message_ids=(shown.message_id,),
+        kind="pattern", item=said, message_ids=(shown.message_id,),
         why=why, share=_PATTERNS_SHARE,
     )  # fmt: skip
 
@@ -40,7 +45,7 @@ def _summary(engine: MemoryEngine, conversation_id: str, scope: Scope) -> list[B
     summary = engine.history.summary(conversation_id, scope=scope)
     return [] if summary is None else [
         Background(
-            kind="summary", title="earlier in this conversation", text=sentence.text,
+            kind="summary", item=Item(heading="earlier in this conversation", source="summary", text=sentence.text),
             message_ids=tuple(citation.message_id for citation in sentence.citations),
             why=f"{summary.summary_id}: part of the history has no room; made by {summary.made_by}",
             share=_SUMMARY_SHARE, for_history=True,

@@ -163,7 +163,8 @@ class ChatProxy:
 
     def _keep(self, conversation_id: str, sent: Sequence[Mapping[str, Any]], scope: Scope) -> Message | None:
         """Keep those of the messages that are new, and return the last that the person said."""
-        said = [_said(message, number) for number, message in enumerate(sent) if message.get("role") in _KEPT]
+        given = [_said(message, number) for number, message in enumerate(sent) if message.get("role") in _KEPT]
+        said = [self._engine.history.as_kept(message) for message in given]
         kept = self._engine.history.newest(conversation_id, len(said) + 1, scope=scope)
         new = said[_known(said, kept) :]
         if new:
@@ -178,13 +179,16 @@ class ChatProxy:
             before_seq=said.seq, token_budget=MEMORY_TOKENS + self._context_manager.counter.count(said.text),
         )  # fmt: skip
         gathered = self._context_manager.gather(request, scope)
-        texts = {_text(message) for message in sent}
+        texts = {self._as_kept(_text(message)) for message in sent}
         parts = replace(
             gathered.parts,
             history=[unit for unit in gathered.parts.history if not texts.intersection(m.text for m in unit.messages)],
             hits=[hit for hit in gathered.parts.hits if hit.text not in texts],
         )
         return self._context_manager.pack(replace(gathered, parts=parts))
+
+    def _as_kept(self, text: str) -> str:
+        return self._engine.history.as_kept(NewMessage(role="user", text=text)).text
 
     async def _asked(self, body: Mapping[str, Any]) -> Passed:
         raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -242,8 +246,8 @@ def _known(said: Sequence[NewMessage], kept: Sequence[Message]) -> int:
 def _with_memory(sent: Sequence[Mapping[str, Any]], prompt: Prompt) -> list[dict[str, Any]]:
     """The client's messages with earlier turns after its instructions, and recalled text before what was said last."""
     remembered = prompt.messages[:-1]  # the last is what the person says, which the client sent itself
-    block = [message for message in remembered if str(message["content"]).startswith("<recalled_memory>")]
-    turns = [message for message in remembered if message not in block]
+    block = [message for number, message in enumerate(remembered) if number == prompt.block]
+    turns = [message for number, message in enumerate(remembered) if number != prompt.block]
     first = next((n for n, message in enumerate(sent) if message.get("role") not in ("system", "developer")), 0)
     last = max((n for n, message in enumerate(sent) if message.get("role") == "user"), default=first)
     return [*map(dict, sent[:first]), *turns, *map(dict, sent[first:last]), *block, *map(dict, sent[last:])]

@@ -28,6 +28,8 @@ class Prompt:
     tokens: int
     manifest_id: str
     manifest: dict[str, Any]
+    #: Which of the messages is the block of recalled text, if there is one.
+    block: int | None
     #: The evidence that is in it, best first.
     recalled: tuple[RecallHit, ...]
 
@@ -93,7 +95,7 @@ class ContextManager:
         units, unusable = units_of(history)
         asked = request.message
         if asked is None:
-            asked = next((m.text for m in reversed(history) if m.role == "user"), "")
+            asked = next((m.text for m in reversed(history) if m.role == "user" and not m.quarantined), "")
         recalls = agent is None or agent.settings.memory.recall
         found = self._recalled(asked, request, scope) if recalls else NOTHING
         parts = Parts(
@@ -125,6 +127,7 @@ class ContextManager:
         manifest = {
             "items": packed.items,
             "left_out": packed.left_out,
+            "block": packed.block,
             "token_budget": request.token_budget,
             "tokens": packed.tokens + offered,
             "tools": [tool["function"]["name"] for tool in tools],
@@ -186,6 +189,7 @@ class ContextManager:
             tokens=manifest["tokens"],
             manifest_id=row["context_id"],
             manifest=manifest,
+            block=manifest["block"],
             recalled=tuple(hit for hit in gathered.parts.hits if hit.message_id in used),
         )
 

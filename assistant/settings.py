@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     sql_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_SQL_URL")
     #: The model that puts summaries in better words, in the background; they are quotations unless set.
     summary_model: str | None = Field(None, validation_alias="MEMORY_ENGINE_SUMMARY_MODEL")
+    #: Whether messages are kept with `[redacted: …]` in place of keys, tokens, card numbers and passwords in URLs.
+    redact_secrets: bool = Field(False, validation_alias="MEMORY_ENGINE_REDACT_SECRETS")
     #: Where tiktoken keeps its tables; they are used where they are, and never fetched.
     tiktoken_cache_dir: Path | None = None
     #: Required once the service is bound to more than a loopback address.

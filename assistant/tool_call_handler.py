@@ -14,6 +14,7 @@ from assistant.storage import tool_log
 from assistant.tools import Tool, ToolContext, ToolRegistry
 from memory_engine import MemoryEngine, MemoryEngineError
 from memory_engine.models import random_id, to_micros
+from memory_engine.redaction import redact
 
 #: Threads on which tools work; one that outlives its time keeps its thread until it ends.
 _THREADS = 16
@@ -108,7 +109,7 @@ class ToolCallHandler:
         row = {
             "log_id": log_id, "conversation_id": asked.context.conversation_id, "message_id": asked.message_id,
             "call_id": call.call_id, "tool": call.name[:256], "agent": asked.context.agent,
-            "arguments": call.arguments, "attempt": attempt, "started_at": self._now(),
+            "arguments": redact(call.arguments), "attempt": attempt, "started_at": self._now(),
         }  # fmt: skip
         if not await asyncio.to_thread(tool_log.start_call, self._engine, asked.context.scope, row):
             logged = await asyncio.to_thread(
@@ -124,8 +125,8 @@ class ToolCallHandler:
         except ToolError as exc:
             result = _failed(call, exc)
         outcome = {
-            "status": "ok" if result.error is None else "failed", "error": result.error, "output": result.content,
-            "ended_at": self._now(),
+            "status": "ok" if result.error is None else "failed", "error": result.error,
+            "output": redact(result.content), "ended_at": self._now(),
         }  # fmt: skip
         await asyncio.to_thread(tool_log.end_call, self._engine, namespace, log_id, outcome)
         return result
@@ -145,7 +146,7 @@ class ToolCallHandler:
         except (AssistantError, MemoryEngineError) as exc:
             raise exc if isinstance(exc, ToolError) else ToolFailed(exc.message) from exc
         except Exception as exc:
-            _log.warning("tool_failed", tool=tool.name, error=repr(exc))
+            _log.warning("tool_failed", tool=tool.name, error=redact(repr(exc)))
             raise ToolFailed(f"{tool.name} failed: {type(exc).__name__}: {exc}"[:500]) from exc
 
     def _now(self) -> int:
@@ -154,7 +155,7 @@ class ToolCallHandler:
 
 def _ended_late(work: "asyncio.Future[Any]") -> None:
     if not work.cancelled() and work.exception() is not None:
-        _log.warning("tool_failed_late", error=repr(work.exception()))
+        _log.warning("tool_failed_late", error=redact(repr(work.exception())))
 
 
 def _failed(call: ToolCall, exc: ToolError) -> ToolResult:

@@ -23,6 +23,7 @@ import httpx2
 from rich.console import Console
 from rich.progress import track
 
+from assistant.recalled_block import quoted
 from bench.datasets import Haystack, Question, locomo, longmemeval, own_conversations
 from bench.plot import bars
 
@@ -91,7 +92,7 @@ def _packed_share(
         raise AssertionError("a prompt over its budget")
     text = "\n".join(str(message["content"]) for message in prompt["messages"])
     ids = {name for item in prompt["manifest"]["items"] for name in item["message_ids"]}
-    packed = {places[name] for name in ids if _text_of(haystack, places[name]) in text}
+    packed = {places[name] for name in ids if quoted(_text_of(haystack, places[name])) in text}
     return len(packed.intersection(question.evidence)) / len(set(question.evidence))
 
 

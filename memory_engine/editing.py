@@ -34,7 +34,7 @@ class Editor:
         """
         for _ in range(_ATTEMPTS):
             kept = self._kept(scope, message_id)
-            new = _edited(kept, changed)
+            new = rememberer.as_kept(_edited(kept, changed))
             if (new.text, new.parts, dict(new.metadata)) == (kept.text, kept.parts, dict(kept.metadata)):
                 return kept
             if self._write(scope, kept, new, rememberer):
@@ -63,7 +63,8 @@ class Editor:
             changes.note(db, key, [kept.seq], now)  # locks the scope first, as every writer does
             if not changes.write_version(db, key, kept.seq, version=kept.version, now=now, values=values):
                 return False
-            changes.replace_derived(db, key, kept.seq, kept.version + 1, entry.derived)
+            derived = entry.derived if messages.versions_in_recall(db, key, [kept.seq]) else None
+            changes.replace_derived(db, key, kept.seq, kept.version + 1, derived)
         return True
 
 

@@ -32,6 +32,7 @@ from memory_engine.models import (
 from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
+from memory_engine.quarantine import Quarantine
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
@@ -56,6 +57,8 @@ class MemoryEngine:
         self.patterns = Patterns(parts.database, parts.clock)
         #: What always stands in the prompt.
         self.notes = Notes(parts.database, parts.clock)
+        #: What stays in the history and is kept out of recall.
+        self.quarantine = Quarantine(parts)
         #: What joins conversations.
         self.links = parts.connections
         self._editor = Editor(parts.database, parts.clock)
@@ -78,6 +81,7 @@ class MemoryEngine:
         clock: Clock | None = None,
         index_threshold: int = DEFAULT_THRESHOLD,
         summary_writer: SummaryWriter | None = None,
+        redact_secrets: bool = False,
     ) -> "MemoryEngine":
         """Open a store, made on first use, and migrate it.
 
@@ -91,6 +95,7 @@ class MemoryEngine:
             clock: tells the time; the machine's clock unless given.
             index_threshold: scopes of at least so many messages get a Chroma collection.
             summary_writer: puts summaries in better words, in the background; they are quotations unless given.
+            redact_secrets: keep messages with `[redacted: …]` in place of keys, tokens, card numbers and the like.
 
         Raises:
             StoreInUse: another process owns the folder.
@@ -108,6 +113,7 @@ class MemoryEngine:
             clock=clock or SystemClock(),
             index_threshold=index_threshold,
             summary_writer=summary_writer,
+            redact_secrets=redact_secrets,
         )
         return cls(join(options))
 
@@ -223,11 +229,11 @@ class MemoryEngine:
             MessageNotFound: there is none of that id in this scope.
             ConversationNotFound: a filter names a conversation that is not there.
         """
-        seq = self.history.message(message_id, scope=scope).seq
+        message = self.history.message(message_id, scope=scope)
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         assert key is not None  # the message is in it
-        return self._parts.serving().recaller.fate(key, query, seq)
+        return self._parts.serving().recaller.fate(key, query, message)
 
     def stats(self, namespace: str = "default") -> Stats:
         """How much the namespace holds, by stratum; bytes are those of texts, terms and vectors."""

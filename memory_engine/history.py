@@ -5,7 +5,7 @@ from datetime import datetime
 from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound
 from memory_engine.joining import Parts
-from memory_engine.models import Conversation, Message, Page, Scope, ScopeKey, Summary, random_id, to_micros
+from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, ScopeKey, Summary, random_id, to_micros
 from memory_engine.storage import changes, messages, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
@@ -122,6 +122,10 @@ class History:
                 self._check_erased(db, scope, "message", message_id)
                 raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
         return message
+
+    def as_kept(self, message: NewMessage) -> NewMessage:
+        """The message as it would be kept: without its secrets, where these are redacted."""
+        return self._parts.serving().rememberer.as_kept(message)
 
     def current_agent(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str | None:
         """The agent that spoke last; None for a conversation without one, or not opened yet.

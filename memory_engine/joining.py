@@ -47,6 +47,7 @@ class Options:
     clock: Clock
     index_threshold: int
     summary_writer: SummaryWriter | None
+    redact_secrets: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,7 +237,10 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
         database, residents, Candidates(residents, index, threshold), QuestionReader(embedder, store.term_key),
         store.options.clock, space_id=space_id,
     )  # fmt: skip
-    rememberer = Rememberer(database, embedder, store.options.clock, term_key=store.term_key, space_id=space_id)
+    rememberer = Rememberer(
+        database, embedder, store.options.clock,
+        term_key=store.term_key, space_id=space_id, redacts=store.options.redact_secrets,
+    )  # fmt: skip
     indexer = Indexer(database, index, rememberer, residents, space_id=space_id, threshold=threshold)
     return Generation(
         database=database,

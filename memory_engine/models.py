@@ -74,6 +74,15 @@ class NewMessage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """That something is quarantined: it stays in the history and is kept out of recall and prompts."""
+
+    since: datetime
+    #: What a person said of it.
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """A message as it is kept."""
 
@@ -97,6 +106,13 @@ class Message:
     recorded_at: datetime
     metadata: Mapping[str, Any]
     recallable: bool
+    #: Its own quarantine, or else that of its conversation; None where there is neither.
+    quarantine: Held | None = None
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it is kept out of recall and prompts."""
+        return self.quarantine is not None
 
     @property
     def content(self) -> str | list[Mapping[str, Any]]:
@@ -114,6 +130,12 @@ class Conversation:
     created_at: datetime
     messages: int
     last_message_at: datetime | None
+    quarantine: Held | None = None
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether all that is said in it is kept out of recall and prompts."""
+        return self.quarantine is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,7 +196,7 @@ class RecallQuery:
 class Fate:
     """What became of one message when a query was asked."""
 
-    #: not_indexed, filter, candidate, floor, rank or returned; duplicate and budget where hits are packed.
+    #: quarantined, not_indexed, filter, candidate, floor, rank or returned; duplicate and budget where hits are packed.
     stage: str
     #: One sentence.
     detail: str

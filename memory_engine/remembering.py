@@ -8,6 +8,7 @@ from memory_engine.errors import IdConflict, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
 from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
 from memory_engine.ports import Clock, Embedder, Progress, no_progress
+from memory_engine.redaction import redact_value
 from memory_engine.storage import embeddings, messages, outbox, scopes, summaries, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.messages import Derived, Entry
@@ -20,12 +21,16 @@ _BATCH = 128
 class Rememberer:
     """The one way by which messages get into the store."""
 
-    def __init__(self, database: Database, embedder: Embedder, clock: Clock, *, term_key: bytes, space_id: int) -> None:
+    def __init__(
+        self, database: Database, embedder: Embedder, clock: Clock, *, term_key: bytes, space_id: int, redacts: bool
+    ) -> None:
+        """Take the store, the embedder with its space, and whether secrets are redacted before they are kept."""
         self._database = database
         self._embedder = embedder
         self._clock = clock
         self._term_key = term_key
         self._space_id = space_id
+        self._redacts = redacts
         self.space = embedder.space
         #: Whether a message is kept with its vectors; else these are made in the background.
         self.embeds_at_once = embedder.is_local
@@ -55,9 +60,16 @@ class Rememberer:
                 created_at=now if message.created_at is None else to_micros(message.created_at),
                 derived=None,
             )
-            for message in new
+            for message in map(self.as_kept, new)
         ]
         return self.derive(entries)
+
+    def as_kept(self, message: NewMessage) -> NewMessage:
+        """The message as it is to be kept: without its secrets, where these are redacted."""
+        if not self._redacts:
+            return message
+        fields = {name: redact_value(getattr(message, name)) for name in ("text", "parts", "tool_calls", "metadata")}
+        return replace(message, **fields)
 
     def derive(self, entries: Sequence[Entry]) -> list[Entry]:
         """The entries with their terms, where recall is to find them, and with their vectors if these are made here."""
@@ -125,6 +137,8 @@ class Rememberer:
             fresh = _without_known(db, key, conversation_id, entries)
             thread = _thread(db, key, conversation_id, agent, (fresh or entries)[0].created_at, now)
             if fresh:
+                if thread.quarantined:
+                    fresh = [replace(entry, derived=None) for entry in fresh]
                 first = scopes.take_seqs(db, key, len(fresh))
                 messages.insert_entries(db, thread, first, fresh, recorded_at=now)
                 pending = outbox.Pending(key=key, first_seq=first, last_seq=first + len(fresh) - 1)

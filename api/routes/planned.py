@@ -8,7 +8,7 @@ router = APIRouter(include_in_schema=False)
 
 _PLANNED = (
     "/v1/memory/contexts/{manifest_id}/diff",
-    "/v1/memory/messages/{message_id}/pin", "/v1/memory/messages/{message_id}/quarantine", "/v1/memory/restore",
+    "/v1/memory/messages/{message_id}/pin", "/v1/memory/restore",
     "/v1/memory/prune",
     "/v1/assistants", "/v1/assistants/{rest:path}", "/v1/threads", "/v1/threads/{rest:path}",
     "/v1/files", "/v1/files/{rest:path}", "/v1/vector_stores", "/v1/vector_stores/{rest:path}",

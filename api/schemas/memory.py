@@ -96,7 +96,7 @@ class FateOut(BaseModel):
     """What became of the message."""
 
     message_id: str
-    #: not_indexed, filter, candidate, floor, rank, duplicate, budget, or returned.
+    #: quarantined, not_indexed, filter, candidate, floor, rank, duplicate, budget, or returned.
     stage: str
     detail: str
     figures: dict[str, Any]
@@ -140,6 +140,13 @@ class ContextIn(Body):
     as_of: Time | None = None
 
 
+class HeldOut(BaseModel):
+    """A quarantine."""
+
+    since: Moment
+    reason: str | None
+
+
 class ConversationOut(BaseModel):
     """A conversation of the list."""
 
@@ -150,6 +157,8 @@ class ConversationOut(BaseModel):
     created_at: Moment
     messages: int
     last_message_at: Moment | None
+    quarantined: bool
+    quarantine: HeldOut | None
 
 
 class MessageOut(BaseModel):
@@ -170,6 +179,8 @@ class MessageOut(BaseModel):
     recorded_at: Moment
     version: int
     metadata: dict[str, Any]
+    quarantined: bool
+    quarantine: HeldOut | None = Field(description="Its own, or else that of its conversation.")
 
 
 class SupportOut(BaseModel):
@@ -216,6 +227,13 @@ class EditIn(Body):
 
     content: StrictStr | list[dict[str, Any]] | None = None
     metadata: dict[str, Any] | None = None
+    user: StrictStr | None = None
+
+
+class HoldIn(Body):
+    """Why something is quarantined."""
+
+    reason: StrictStr | None = None
     user: StrictStr | None = None
 
 

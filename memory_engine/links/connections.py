@@ -157,9 +157,9 @@ class Connections:
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
             said = messages.find_in_scope(db, key, message_id)
-            if said is None or key is None:
+            if said is None or said.quarantined or key is None:
                 return
-            there = messages.versions(db, key, [hit.seq for some in by_thread.values() for hit in some])
+            there = messages.versions_in_recall(db, key, [hit.seq for some in by_thread.values() for hit in some])
             for thread_id, some in by_thread.items():
                 places = tuple((said.seq, hit.seq) for hit in some[:3] if hit.seq in there)
                 if places:

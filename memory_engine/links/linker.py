@@ -75,7 +75,8 @@ class Linker(StageWorker):
             if to_link is None:
                 return False
             thread = threads.by_id(db, to_link.key, to_link.thread_id)
-            said = [] if thread is None else messages.newest(db, thread, _NEWEST)
+            newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
+        said = [message for message in newest if not message.quarantined]
         made = [] if thread is None else [*self._by_words(thread, said), *self._by_reference(thread, said, to_link)]
         with self._database.write() as db:
             scopes.take_changes(db, to_link.key, 0)  # locks the scope: nothing is erased meanwhile
@@ -90,7 +91,7 @@ class Linker(StageWorker):
     def _standing(self, db: Transaction, to_link: Waiting, made: Sequence[NewLink]) -> list[NewLink]:
         """Those of the links whose messages are all there still; who edits one queues its conversation anew."""
         seqs = sorted({seq for link in made for pair in link.places for seq in pair})
-        there = messages.versions(db, to_link.key, seqs)
+        there = messages.versions_in_recall(db, to_link.key, seqs)
         return [link for link in made if all(seq in there for pair in link.places for seq in pair)]
 
     def _by_words(self, thread: Thread, said: Sequence[Message]) -> list[NewLink]:

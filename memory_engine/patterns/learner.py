@@ -46,12 +46,13 @@ class Learner(StageWorker):
             if to_learn is None:
                 return False
             thread = threads.by_id(db, to_learn.key, to_learn.thread_id)
-            said = [] if thread is None else messages.newest(db, thread, _NEWEST)
+            newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
+        said = [message for message in newest if not message.quarantined]
         seen = [] if thread is None else self._seen(thread, said, to_learn)
         with self._database.write() as db:
             scopes.take_changes(db, to_learn.key, 0)  # locks the scope: nothing is edited or erased meanwhile
             if derivation_queue.take(db, to_learn):
-                in_force = messages.versions(db, to_learn.key, [message.seq for message in said])
+                in_force = messages.versions_in_recall(db, to_learn.key, [message.seq for message in said])
                 unchanged = {message.seq for message in said if in_force.get(message.seq) == message.version}
                 patterns.write(db, to_learn.key, [each for each in seen if each.seq in unchanged], MADE_BY)
         return True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_engine.models import Fate
+from memory_engine.models import Fate, Held
 from memory_engine.recall.filters import Filters
 from memory_engine.recall.ranking import Ranking, score
 
@@ -45,6 +45,12 @@ def funnel(filters: Filters, *, above_floor: int, returned: int) -> dict[str, in
         "above_floor": above_floor,
         "returned": returned,
     }
+
+
+def quarantined(held: Held) -> Fate:
+    """The fate of a message that is quarantined, or whose conversation is."""
+    figures = {"since": held.since.isoformat(), "reason": held.reason}
+    return Fate(stage="quarantined", detail="It is kept out of recall.", figures=figures, why={})
 
 
 def not_indexed() -> Fate:

@@ -92,19 +92,21 @@ class Recaller:
         left = np.flatnonzero(np.isfinite(judged.found.relevance))
         return self._hits(key, judged, judged.found.ordered(left)[: query.k], query)
 
-    def fate(self, key: ScopeKey, query: RecallQuery, seq: int) -> Fate:
+    def fate(self, key: ScopeKey, query: RecallQuery, message: Message) -> Fate:
         """What became of one message when the query was asked.
 
         Args:
             key: the scope.
             query: what was asked.
-            seq: the message's place in the scope.
+            message: one of the scope's.
 
         Raises:
             ConversationNotFound: a filter names a conversation that the scope does not have.
         """
-        catalogue = self._residents.memory(key).catalogue
-        place = catalogue.positions(np.array([seq], np.int64))
+        if message.quarantine is not None:
+            return explaining.quarantined(message.quarantine)
+        catalogue, seqs = self._residents.memory(key).catalogue, np.array([message.seq], np.int64)
+        place = catalogue.positions(seqs)
         if not len(place):
             return explaining.not_indexed()
         was_candidate = True
@@ -116,7 +118,7 @@ class Recaller:
             return chosen if was_candidate or chosen is None else np.union1d(chosen, place)
 
         judged = self._judge(key, query, with_it)
-        at = judged.memory.catalogue.positions(np.array([seq], np.int64))
+        at = judged.memory.catalogue.positions(seqs)
         why = explaining.parts_of(judged.found, at)[0] | {"words": _words_at(judged, at)[0]}
         standing = explaining.Standing(
             at=int(at[0]), found=judged.found, refusing=judged.filters.refusing(int(place[0])), passed=judged.passed,

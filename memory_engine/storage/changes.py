@@ -65,14 +65,25 @@ def write_version(db: Connection, key: ScopeKey, seq: int, *, version: int, now:
 
 def replace_derived(db: Connection, key: ScopeKey, seq: int, version: int, derived: Derived | None) -> None:
     """Put what is derived from the new version in place of what was derived from the old one, in every space."""
+    delete_derived(db, key, [seq])
+    insert_derived(db, key, [(seq, version, derived)])
+
+
+def delete_derived(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Remove what was derived from these messages, in every space."""
     for table in (MessageTerms, MessageEmbedding):
-        here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id, table.seq == seq)
-        db.execute(delete(table).where(*here))
-    if derived is not None:
-        terms, vectors = derived_rows(key, seq, version, derived)
-        db.execute(insert(MessageTerms), [terms])
-        if vectors:
-            db.execute(insert(MessageEmbedding), vectors)
+        here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
+        for start in range(0, len(seqs), IN_LIST):
+            db.execute(delete(table).where(*here, table.seq.in_(seqs[start : start + IN_LIST])))
+
+
+def insert_derived(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, int, Derived | None]]) -> None:
+    """Write what was derived from messages that have nothing derived, each with its seq and version."""
+    made = [derived_rows(key, seq, version, derived) for seq, version, derived in rows if derived is not None]
+    if made:
+        db.execute(insert(MessageTerms), [terms for terms, _ in made])
+    if vectors := [vector for _, some in made for vector in some]:
+        db.execute(insert(MessageEmbedding), vectors)
 
 
 def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], moment: int) -> dict[int, Message]:

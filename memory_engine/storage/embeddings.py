@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
-from memory_engine.storage.messages import IN_LIST, by_seqs, versions
+from memory_engine.storage.messages import IN_LIST, by_seqs, versions_in_recall
 from memory_engine.storage.schema import EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
@@ -110,7 +110,7 @@ def insert_vectors(
 ) -> None:
     """Write the vectors of messages anew, one a chunk; messages that changed or went meanwhile are left out."""
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id}
-    in_force = versions(db, key, [message.seq for message, _ in rows])
+    in_force = versions_in_recall(db, key, [message.seq for message, _ in rows])
     for message, vectors in rows:
         if in_force.get(message.seq) != message.version:
             continue

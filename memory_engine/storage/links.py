@@ -195,6 +195,7 @@ def _joined() -> Any:
     joined = select(*LinkRow.__table__.columns, *ends)
     for end, column in ((source, LinkRow.source_id), (target, LinkRow.target_id)):
         joined = joined.join(end, (end.namespace_id == LinkRow.namespace_id) & (end.thread_id == column))
+        joined = joined.where(end.quarantined_at.is_(None))
     here = (LinkRow.namespace_id == bindparam("namespace_id"), LinkRow.scope_id == bindparam("scope_id"))
     return joined.where(*here)
 

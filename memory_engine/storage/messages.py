@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bin
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageEmbedding, MessageQuote, MessageTerms
-from memory_engine.storage.threads import Thread
+from memory_engine.storage.threads import Thread, held
 
 #: Values in one IN list; both databases take more.
 IN_LIST = 5_000
@@ -109,10 +109,17 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
     }
 
 
-_WITH_CONVERSATION = select(*ChatMessage.__table__.columns, AssistantThread.conversation_id).join(
-    AssistantThread,
-    (AssistantThread.namespace_id == ChatMessage.namespace_id) & (AssistantThread.thread_id == ChatMessage.thread_id),
+#: The thread of a message, and that neither of the two is quarantined.
+ITS_THREAD = (AssistantThread.namespace_id == ChatMessage.namespace_id) & (
+    AssistantThread.thread_id == ChatMessage.thread_id
 )
+NOT_QUARANTINED = ChatMessage.quarantined_at.is_(None) & AssistantThread.quarantined_at.is_(None)
+_WITH_CONVERSATION = select(
+    *ChatMessage.__table__.columns,
+    AssistantThread.conversation_id,
+    AssistantThread.quarantined_at.label("thread_quarantined_at"),
+    AssistantThread.quarantine_reason.label("thread_quarantine_reason"),
+).join(AssistantThread, ITS_THREAD)
 
 
 def _of_thread(thread: Thread) -> tuple[ColumnElement[bool], ...]:
@@ -138,6 +145,8 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         recorded_at=from_micros(row.recorded_at),
         metadata=row.metadata,
         recallable=row.recallable,
+        quarantine=held(row.quarantined_at, row.quarantine_reason)
+        or held(row.thread_quarantined_at, row.thread_quarantine_reason),
     )
 
 
@@ -189,6 +198,17 @@ def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, in
         wanted = ChatMessage.seq.in_(seqs[start : start + IN_LIST])
         query = select(ChatMessage.seq, ChatMessage.version).where(*here, wanted)
         found.update((row.seq, row.version) for row in db.execute(query))
+    return found
+
+
+def versions_in_recall(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, int]:
+    """As `versions`, without what is quarantined."""
+    found: dict[int, int] = {}
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    query = select(ChatMessage.seq, ChatMessage.version).join(AssistantThread, ITS_THREAD).where(*here, NOT_QUARANTINED)
+    for start in range(0, len(seqs), IN_LIST):
+        rows = db.execute(query.where(ChatMessage.seq.in_(seqs[start : start + IN_LIST])))
+        found.update((row.seq, row.version) for row in rows)
     return found
 
 

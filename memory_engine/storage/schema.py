@@ -82,6 +82,9 @@ class AssistantThread(Base):
     agent: Mapped[str | None] = mapped_column(NAME)
     created_at: Mapped[int] = mapped_column(BigInteger)
     recorded_at: Mapped[int] = mapped_column(BigInteger)
+    #: Since when all that is said in it is kept out of recall, and why; None where it is not.
+    quarantined_at: Mapped[int | None] = mapped_column(BigInteger)
+    quarantine_reason: Mapped[str | None] = mapped_column(String(500))
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "thread_id"),
@@ -109,6 +112,9 @@ class ChatMessage(Base):
     recorded_at: Mapped[int] = mapped_column(BigInteger)
     #: False for what only repeats recalled text: kept in the history, never recalled.
     recallable: Mapped[bool]
+    #: Since when it is kept out of recall by itself, and why; None where it is not.
+    quarantined_at: Mapped[int | None] = mapped_column(BigInteger)
+    quarantine_reason: Mapped[str | None] = mapped_column(String(500))
     message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     tool_calls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_QUARANTINED, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
@@ -110,13 +110,18 @@ def open_segment(db: Connection, queued: Queued) -> int:
 
 def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, last: int | None = None) -> list[int]:
     """The places of what people and assistants said in the conversation from `first` to `last`, in order."""
-    query = select(ChatMessage.seq).where(
-        ChatMessage.namespace_id == key.namespace_id,
-        ChatMessage.thread_id == thread_id,
-        ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
-        ChatMessage.recallable,
-        ChatMessage.role.in_(("user", "assistant")),
-        ChatMessage.content != "",
+    query = (
+        select(ChatMessage.seq)
+        .join(AssistantThread, ITS_THREAD)
+        .where(
+            ChatMessage.namespace_id == key.namespace_id,
+            ChatMessage.thread_id == thread_id,
+            NOT_QUARANTINED,
+            ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
+            ChatMessage.recallable,
+            ChatMessage.role.in_(("user", "assistant")),
+            ChatMessage.content != "",
+        )
     )
     return list(db.execute(query.order_by(ChatMessage.seq)).scalars())
 

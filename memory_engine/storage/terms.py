@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage.messages import Derived, by_seqs, term_columns
+from memory_engine.storage.messages import ITS_THREAD, NOT_QUARANTINED, Derived, by_seqs, term_columns
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
 
@@ -58,8 +58,9 @@ def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
     """The messages that recall should find and that have no term row."""
     query = (
         select(ChatMessage.seq)
+        .join(AssistantThread, ITS_THREAD)
         .outerjoin(MessageTerms, _same_message(MessageTerms))
-        .where(ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+        .where(NOT_QUARANTINED, ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
         .where(ChatMessage.recallable, ChatMessage.content != "", MessageTerms.seq.is_(None))
         .order_by(ChatMessage.seq)
     )

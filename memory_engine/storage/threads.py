@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from memory_engine.errors import ConversationNotFound
-from memory_engine.models import Conversation, Page, ScopeKey, from_micros
+from memory_engine.models import Conversation, Held, Page, ScopeKey, from_micros
 from memory_engine.storage.schema import AssistantThread, ChatMessage
 from memory_engine.storage.scopes import take_seqs
 
@@ -20,6 +20,7 @@ class Thread:
     conversation_id: str
     key: ScopeKey
     agent: str | None
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +34,9 @@ class ConversationFilter:
 
 
 # Asked several times in every turn, so built once.
-_FIND = select(AssistantThread.thread_id, AssistantThread.scope_id, AssistantThread.agent).where(
+_FIND = select(
+    AssistantThread.thread_id, AssistantThread.scope_id, AssistantThread.agent, AssistantThread.quarantined_at
+).where(
     AssistantThread.namespace_id == bindparam("namespace_id"),
     AssistantThread.conversation_id == bindparam("conversation_id"),
 )
@@ -50,16 +53,23 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread |
         return None
     if row.scope_id != key.scope_id:
         raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
-    return Thread(thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent)
+    return Thread(
+        thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent,
+        quarantined=row.quarantined_at is not None,
+    )  # fmt: skip
 
 
 def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:
     """The scope's thread of that id, or None."""
     here = (*_in_scope(key), AssistantThread.thread_id == thread_id)
-    row = db.execute(select(AssistantThread.conversation_id, AssistantThread.agent).where(*here)).first()
+    columns = (AssistantThread.conversation_id, AssistantThread.agent, AssistantThread.quarantined_at)
+    row = db.execute(select(*columns).where(*here)).first()
     if row is None:
         return None
-    return Thread(thread_id=thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent)
+    return Thread(
+        thread_id=thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent,
+        quarantined=row.quarantined_at is not None,
+    )  # fmt: skip
 
 
 def open_thread(db: Connection, key: ScopeKey, row: dict[str, Any]) -> Thread:
@@ -144,6 +154,8 @@ def _conversations(key: ScopeKey) -> Select[*tuple[Any, ...]]:
         AssistantThread.thread_id,
         AssistantThread.agent,
         AssistantThread.created_at,
+        AssistantThread.quarantined_at,
+        AssistantThread.quarantine_reason,
         count.label("messages"),
         newest.label("newest"),
     ).where(*_in_scope(key))
@@ -157,4 +169,10 @@ def _conversation(row: Row[*tuple[Any, ...]]) -> Conversation:
         created_at=from_micros(row.created_at),
         messages=row.messages,
         last_message_at=None if row.newest is None else from_micros(row.newest),
+        quarantine=held(row.quarantined_at, row.quarantine_reason),
     )
+
+
+def held(quarantined_at: int | None, reason: str | None) -> Held | None:
+    """The quarantine that columns of a row tell of; the time in microseconds."""
+    return None if quarantined_at is None else Held(since=from_micros(quarantined_at), reason=reason)

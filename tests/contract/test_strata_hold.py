@@ -1,4 +1,4 @@
-"""Whatever is said, edited, erased and consolidated in whatever order: all that is derived leads to what is there."""
+"""Whatever is said, edited, quarantined, erased and consolidated in whatever order: all that is derived holds."""
 
 import shutil
 import tempfile
@@ -39,6 +39,8 @@ class Strata(RuleBasedStateMachine):
         self.engine = MemoryEngine.open(self.folder)
         self.engine._parts.worker.stop()  # the test decides when the background works
         self.said: dict[str, tuple[str, str]] = {}
+        #: Quarantined messages, and conversations.
+        self.held: set[str] = set()
         self.day = 0
 
     @rule(target=messages, conversation=CONVERSATIONS, text=TEXTS)
@@ -55,6 +57,36 @@ class Strata(RuleBasedStateMachine):
             self.engine.edit(name, {"content": text})
             self.said[name] = (self.said[name][0], text)
 
+    @rule(name=messages)
+    def quarantine(self, name: str) -> None:
+        if name in self.said:
+            self.engine.quarantine.hold_message(name)
+            self.held.add(name)
+
+    @rule(name=messages)
+    def take_back(self, name: str) -> None:
+        if name in self.said:
+            self.engine.quarantine.release_message(name)
+            self.held.discard(name)
+
+    @rule(conversation=CONVERSATIONS)
+    def quarantine_conversation(self, conversation: str) -> None:
+        if any(where == conversation for where, _ in self.said.values()):
+            self.engine.quarantine.hold_conversation(conversation)
+            self.held.add(conversation)
+
+    @rule(conversation=CONVERSATIONS)
+    def take_back_conversation(self, conversation: str) -> None:
+        if conversation in self.held:
+            self.engine.quarantine.release_conversation(conversation)
+            self.held.discard(conversation)
+
+    def in_recall(self, name: str) -> tuple[str, str]:
+        """Where a message was said, and what it says; it must not be quarantined."""
+        conversation, text = self.said[name]
+        assert not self.held.intersection((name, conversation))
+        return conversation, text
+
     @rule(name=consumes(messages))
     def erase_message(self, name: str) -> None:
         if self.said.pop(name, None) is not None:
@@ -67,6 +99,7 @@ class Strata(RuleBasedStateMachine):
         except ConversationNotFound:
             assert not any(where == conversation for where, _ in self.said.values())
         self.said = {name: kept for name, kept in self.said.items() if kept[0] != conversation}
+        self.held.discard(conversation)
 
     @rule()
     def consolidate(self) -> None:
@@ -79,20 +112,20 @@ class Strata(RuleBasedStateMachine):
             for summary in self.engine.history.summaries(row.conversation_id):
                 for sentence in summary.sentences:
                     (cited,) = sentence.citations
-                    assert self.said[cited.message_id][1][cited.start : cited.end] == sentence.text
+                    assert self.in_recall(cited.message_id)[1][cited.start : cited.end] == sentence.text
             for link in self.engine.links.of(HERE, row.conversation_id):
                 for pair in link.evidence:
-                    assert self.said[pair.source.message_id] == (link.source, pair.source.text)
-                    assert self.said[pair.target.message_id] == (link.target, pair.target.text)
+                    assert self.in_recall(pair.source.message_id) == (link.source, pair.source.text)
+                    assert self.in_recall(pair.target.message_id) == (link.target, pair.target.text)
         for pattern in self.engine.patterns.of(HERE, everything=True):
             assert pattern.evidence
             for each in pattern.evidence:
-                assert each.text in self.said[each.message.message_id][1]
+                assert each.text in self.in_recall(each.message.message_id)[1]
 
     @invariant()
     def what_is_recalled_is_what_was_said(self) -> None:
         for hit in self.engine.recall("zeppelin hangar Friedrichshafen deploy Lyon Porto"):
-            assert self.said[hit.message_id] == (hit.conversation_id, hit.text)
+            assert self.in_recall(hit.message_id) == (hit.conversation_id, hit.text)
 
     def teardown(self) -> None:
         self.engine.consolidate()
@@ -104,5 +137,5 @@ class Strata(RuleBasedStateMachine):
 
 TestStrata = Strata.TestCase
 TestStrata.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from memory_engine import MemoryEngine, Page, Scope
 from memory_engine.consolidation.consolidator import Consolidator
-from memory_engine.errors import ConversationNotFound
+from memory_engine.errors import ConversationNotFound, Erased
 from memory_engine.storage import summaries
 from tests import samples
 from tests.fakes import FixedClock
@@ -112,7 +112,7 @@ def test_an_erased_conversation_leaves_no_summary(engine_on_both: MemoryEngine) 
     with engine_on_both.database.read() as db:
         for table in ("summaries", "summary_sentences", "summary_citations", "consolidation_queue", "derivation_queue"):
             assert db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
-    with pytest.raises(ConversationNotFound):
+    with pytest.raises(Erased):
         engine_on_both.history.summaries("c")
 
 
