@@ -87,6 +87,14 @@ def marks(db: Connection, key: ScopeKey) -> tuple[int, int]:
     return row.last_seq, row.last_change
 
 
+def of_namespace(db: Connection, name: str) -> list[tuple[str | None, ScopeKey]]:
+    """The users of a namespace, each with the scope's key; None is the default user."""
+    columns = (ScopeRow.user_name, ScopeRow.namespace_id, ScopeRow.scope_id)
+    query = select(*columns).join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
+    rows = db.execute(query.where(Namespace.name == name).order_by(ScopeRow.scope_id))
+    return [(user or None, ScopeKey(*key)) for user, *key in rows]
+
+
 def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)

@@ -53,6 +53,12 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread |
     return Thread(thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent)
 
 
+def owner_of(db: Connection, namespace_id: int, conversation_id: str) -> ScopeKey | None:
+    """The scope that a conversation of the namespace belongs to, or None."""
+    row = db.execute(_FIND, {"namespace_id": namespace_id, "conversation_id": conversation_id}).first()
+    return None if row is None else ScopeKey(namespace_id, row.scope_id)
+
+
 def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:
     """The scope's thread of that id, or None."""
     here = (*_in_scope(key), AssistantThread.thread_id == thread_id)
