@@ -39,7 +39,7 @@ _FIND = select(AssistantThread.thread_id, AssistantThread.scope_id, AssistantThr
 )
 
 
-def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread | None:
+def find_thread(db: Connection, key: ScopeKey, conversation_id: str, param: str = "conversation_id") -> Thread | None:
     """The conversation's thread, or None when the namespace has no such conversation.
 
     Raises:
@@ -49,7 +49,7 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread |
     if row is None:
         return None
     if row.scope_id != key.scope_id:
-        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
     return Thread(thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent)
 
 
