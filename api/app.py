@@ -4,12 +4,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import errors
 from api.body_limit import BodyLimit
-from api.routes import assistant, chat, contexts, forgetting, health, knowledge, links, memory, planned, quarantine
+from api.deps import admit
+from api.gate import Gate
+from api.routes import (
+    assistant,
+    chat,
+    contexts,
+    forgetting,
+    health,
+    keys,
+    knowledge,
+    links,
+    memory,
+    planned,
+    quarantine,
+)  # fmt: skip
 from api.services import Services
 from memory_engine.storage.database import POOL_SIZE
 
@@ -29,12 +43,17 @@ def create_app(services: Services) -> FastAPI:
         version="0.1.0",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(admit)],
         lifespan=lifespan,
     )
     app.state.services = services
     errors.install(app)
     app.add_middleware(BodyLimit)
-    for routes in (planned, health, contexts, assistant, chat, links, knowledge, quarantine, forgetting, memory):
+    app.add_middleware(Gate, services=services)  # added last, so that it stands before everything
+    for routes in (
+        planned, health, contexts, assistant, chat, links, knowledge, quarantine, forgetting, keys, memory,
+    ):  # fmt: skip
         app.include_router(routes.router)
     app.mount("/web", StaticFiles(directory=health.WEB), name="web")
     return app

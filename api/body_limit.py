@@ -4,36 +4,35 @@ from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import respond
-
-#: 1,000 messages of the middle kind, or some dozens of the largest.
-MAX_BODY_BYTES = 64 * 1024 * 1024
+from api.limits import GENEROUS
 
 
 class BodyLimit:
-    """Answers 413 to a request whose body is over the limit."""
+    """Answers 413 to a request whose body is over its caller's limit."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limit = limit
-        self._text = f"The body is over {limit:,} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, counting what it sends."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        caller = scope.get("state", {}).get("caller")  # none, where the path is open
+        limit = (GENEROUS if caller is None else caller.limits).body
+        text = f"The body is over {limit:,} bytes."
         received = 0
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
-                raise HTTPException(413, self._text)
+            if received > limit:
+                raise HTTPException(413, text)
             return message
 
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await respond(413, self._text, code="body_too_large")(scope, receive, send)
+        if declared.isdigit() and int(declared) > limit:
+            await respond(413, text, code="body_too_large")(scope, receive, send)
             return
         await self._app(scope, counted, send)

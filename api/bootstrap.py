@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
+from api.keys import ApiKeys
+from api.limits import Meter
 from api.services import Services
 from assistant import CustomAssistant, Settings
 from assistant.summary_writer import summary_writer
@@ -44,7 +46,8 @@ def open_services(settings: Settings, *, any_embedder: bool = False) -> Services
     )
     assistant = CustomAssistant(engine, settings=settings)
     token = "run_" + secrets.token_urlsafe(24)
-    return Services(settings=settings, engine=engine, assistant=assistant, run_token=token)
+    keys = ApiKeys(engine.database, engine.clock)
+    return Services(settings=settings, engine=engine, assistant=assistant, run_token=token, keys=keys, meter=Meter())
 
 
 def load_samples(engine: MemoryEngine, progress: Callable[[str], None]) -> int:

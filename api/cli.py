@@ -14,6 +14,8 @@ db_app = typer.Typer(help="Schema migrations.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
 links_app = typer.Typer(help="What joins conversations.", no_args_is_help=True)
 app.add_typer(links_app, name="links")
+keys_app = typer.Typer(help="API keys, each of one namespace.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 DataDir = Annotated[
     Path | None,
@@ -193,6 +195,62 @@ def links_show(
         else:
             asked = urlencode({"source": conversation_id, "target": to})
             console.print_path(client.call("GET", f"/v1/memory/path?{asked}"))
+
+
+@keys_app.command("create")
+def keys_create(  # noqa: PLR0913  (one for each option)
+    namespace: Annotated[str, typer.Option(help="Whose memory it opens.")] = "default",
+    name: Annotated[str, typer.Option(help="What you call it.")] = "key",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write or admin; may be repeated. read and write unless given.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends, as an ISO time; never unless given.")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests a minute; as in the settings else.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it; it is shown this once."""
+    from api import console
+    from api.client import open_client
+
+    given = {"scopes": scope, "expires_at": expires, "requests_per_minute": requests}
+    body = {"namespace": namespace, "name": name, **{key: value for key, value in given.items() if value}}
+    with open_client(data_dir, any_embedder=True) as client:
+        made = client.call("POST", "/v1/keys", body)
+    console.print_json(made) if as_json else console.print_made_key(made)
+
+
+@keys_app.command("list")
+def keys_list(
+    namespace: Annotated[str | None, typer.Option(help="Only those of this namespace.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the keys: their beginnings, what they may do, and until when."""
+    from urllib.parse import urlencode
+
+    from api import console
+    from api.client import open_client
+
+    asked = "" if namespace is None else "?" + urlencode({"namespace": namespace})
+    with open_client(data_dir, any_embedder=True) as client:
+        found = client.call("GET", f"/v1/keys{asked}")["data"]
+    console.print_json(found) if as_json else console.print_keys(found)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Let a key open nothing from now on."""
+    from urllib.parse import quote
+
+    from api import console
+    from api.client import open_client
+
+    with open_client(data_dir, any_embedder=True) as client:
+        console.print_keys([client.call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")])
 
 
 @db_app.command("upgrade")

@@ -117,7 +117,10 @@ class LocalClient:
 
     async def _request(self, method: str, path: str, body: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self._app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://local", timeout=_TIMEOUT) as http:
+        headers = {"authorization": f"Bearer {self._services.run_token}"}
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT
+        ) as http:
             return await http.request(method, path, **_encoded(body))
 
 

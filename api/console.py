@@ -105,6 +105,26 @@ def print_patterns(patterns: list[dict[str, Any]]) -> None:
         _out.print(f"      [dim]{seen}  {state}  {pattern['id']}[/dim]", highlight=False)
 
 
+def print_made_key(made: dict[str, Any]) -> None:
+    """A key that was just made: alone on standard output, so that a script can take it."""
+    console = Console(stderr=True)
+    text = f"{made['id']} opens the namespace {made['namespace']} ({', '.join(made['scopes'])}). It is shown this once:"
+    console.print(text, markup=False, highlight=False)
+    _out.print(made["key"], markup=False, highlight=False, soft_wrap=True)
+
+
+def print_keys(keys: list[dict[str, Any]]) -> None:
+    """Keys, oldest first."""
+    if not keys:
+        _out.print("No keys yet: `memory-engine keys create` makes one.", markup=False)
+    for key in keys:
+        ends = f"revoked {key['revoked_at'][:16]}" if key["revoked_at"] else ""
+        ends = ends or (f"until {key['expires_at'][:16]}" if key["expires_at"] else "does not expire")
+        head = f"{key['prefix']}…  {key['namespace']}  {key['name']}  {', '.join(key['scopes'])}"
+        _out.print(f"[bold]{escape(head)}[/bold]", highlight=False)
+        _out.print(f"      [dim]{key['id']}  since {key['created_at'][:16]}, {ends}[/dim]", highlight=False)
+
+
 def print_path(path: dict[str, Any]) -> None:
     """How two conversations are connected."""
     if not path["connected"]:

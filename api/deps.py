@@ -1,9 +1,12 @@
-"""What routes are handed: the services, whose memory it is, and which page of a list."""
+"""What routes are handed: the services, who asks, whose memory it is, and which page of a list."""
 
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
+from fastapi.security import HTTPBearer
 
+from api.access import OPEN, needed
+from api.caller import Caller
 from api.errors import RequestRefused
 from api.services import Services
 from memory_engine import Page, Scope
@@ -18,16 +21,47 @@ def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
+def admit(
+    request: Request,
+    _shown_in_docs: Annotated[object, Depends(HTTPBearer(auto_error=False, description="An API key, `mek_…`."))],
+) -> None:
+    """Stands before every route: its caller must have what the route asks.
+
+    Raises:
+        RequestRefused: a right is lacking; 403.
+    """
+    need = needed(request.method, request.scope["route"].path)
+    if need != OPEN:
+        get_caller(request).require(need)
+
+
+def get_caller(request: Request) -> Caller:
+    """Who asks, as the gate found."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
 def get_namespace(
-    services: ServicesDep,
-    x_namespace: Annotated[str | None, Header(description="The application whose memory it is.")] = None,
-    authorization: Annotated[str | None, Header()] = None,
+    caller: CallerDep,
+    x_namespace: Annotated[
+        str | None, Header(description="The application whose memory it is, where no key says so.")
+    ] = None,
 ) -> str:
-    """The namespace: without keys (loopback only) it is `default`, or what the header says."""
-    token = (authorization or "").removeprefix("Bearer ").strip()
-    if token.startswith("run_") and token != services.run_token:
-        raise RequestRefused(401, "This token is of another run of the service.", code="invalid_api_key")
-    return Scope(namespace=x_namespace if x_namespace is not None else "default").namespace
+    """Whose memory it is: the key's, and without one (loopback only) `default`, or what the header says.
+
+    Raises:
+        RequestRefused: the header names another namespace than the key's; 403.
+        InvalidInput: it names none.
+    """
+    if caller.namespace is None:
+        return Scope(namespace=x_namespace if x_namespace is not None else "default").namespace
+    if x_namespace not in (None, caller.namespace):
+        text = "X-Namespace names another namespace than the key's."
+        raise RequestRefused(403, text, code="namespace_not_allowed")
+    return caller.namespace
 
 
 NamespaceDep = Annotated[str, Depends(get_namespace)]

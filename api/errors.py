@@ -1,6 +1,5 @@
 """From the packages' errors to HTTP: one body, one table of statuses."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,13 +16,20 @@ from memory_engine.errors import MemoryEngineError
 class RequestRefused(Exception):
     """The request is refused before it reaches the service."""
 
-    def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        #: Seconds, of a 429.
+        self.retry_after = retry_after
 
+
+#: Seconds after which to ask again, where nothing better is known.
+_RETRY_AFTER = 20
 
 #: Most specific first.
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
@@ -64,8 +70,19 @@ def respond(status: int, message: str, *, code: str | None = None, param: str | 
     return _answer(status, error_body(status, message, code=code, param=param))
 
 
-def _answer(status: int, body: dict[str, Any]) -> JSONResponse:
-    headers: Mapping[str, str] | None = {"retry-after": "20"} if status == 429 else None
+def refusal(exc: RequestRefused) -> JSONResponse:
+    """A refusal as a response."""
+    body = error_body(exc.status, exc.message, code=exc.code, param=exc.param)
+    return _answer(exc.status, body, exc.retry_after or _RETRY_AFTER)
+
+
+def respond_to(exc: MemoryEngineError | AssistantError) -> JSONResponse:
+    """An error of the packages as a response."""
+    return _answer(*error_of(exc))
+
+
+def _answer(status: int, body: dict[str, Any], retry_after: int = _RETRY_AFTER) -> JSONResponse:
+    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": str(retry_after)}}.get(status)
     return JSONResponse(body, status, headers=headers)
 
 
@@ -75,12 +92,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(MemoryEngineError)
     @app.exception_handler(AssistantError)
     def known(_request: Request, exc: Any) -> JSONResponse:
-        status, body = error_of(exc)
-        return _answer(status, body)
+        return respond_to(exc)
 
     @app.exception_handler(RequestRefused)
     def refused(_request: Request, exc: Any) -> JSONResponse:
-        return respond(exc.status, exc.message, code=exc.code, param=exc.param)
+        return refusal(exc)
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, exc: Any) -> JSONResponse:

@@ -1,6 +1,5 @@
 """Runs the service: opens the parts, tells where it is, serves, and closes them in order."""
 
-import ipaddress
 import signal
 import socket
 import sys
@@ -13,7 +12,9 @@ from api.app import create_app
 from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
 from api.client import ServiceError
 from api.console import working
+from api.gate import is_loopback
 from api.logs import set_up_logs
+from api.services import Services
 from assistant import Settings
 
 
@@ -37,7 +38,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         address = f"http://{_bracketed(host)}:{listener.getsockname()[1]}"
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
-        _greet(address, settings)
+        _greet(address, services)
         config = uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=10)
         _serve(uvicorn.Server(config), listener)
     finally:
@@ -65,19 +66,11 @@ def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 def _check_allowed(settings: Settings, host: str, workers: int) -> None:
     if workers > 1:
         raise ServiceError("--workers above 1 is not implemented yet; one process serves.")
-    if settings.api_keys_required:
-        raise ServiceError("MEMORY_ENGINE_API_KEYS_REQUIRED is set, and API keys are not implemented yet.")
-    if not _is_loopback(host):
-        raise ServiceError(f"Without API keys the service binds to a loopback address only, not to {host}.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not settings.api_keys_required and not is_loopback(host):
+        raise ServiceError(
+            f"Without API keys the service binds to a loopback address only, not to {host}: "
+            "set MEMORY_ENGINE_API_KEYS_REQUIRED=true to bind there."
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -97,8 +90,11 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _greet(address: str, settings: Settings) -> None:
+def _greet(address: str, services: Services) -> None:
+    settings = services.settings
     typer.echo(f"memory-engine serves on {address} (console at /, routes at /docs), data in {settings.data_dir}")
     if not settings.has_model:
         typer.echo("No model is configured: replies quote what is remembered. Set OPENAI_API_KEY or OPENAI_BASE_URL.")
+    if settings.api_keys_required and not services.keys.all():
+        typer.echo("API keys are required and there is none yet: `memory-engine keys create` makes one.")
     sys.stdout.flush()

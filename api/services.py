@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from api.keys import ApiKeys
+from api.limits import Meter
 from assistant import CustomAssistant, Settings
 from memory_engine import MemoryEngine
 from memory_engine.ports import Progress, no_progress
@@ -17,6 +19,8 @@ class Services:
     assistant: CustomAssistant
     #: Names this run to the command line, so that it does not speak to another service.
     run_token: str
+    keys: ApiKeys
+    meter: Meter
 
     def examined(self, *, repair: bool, progress: Progress = no_progress) -> list[dict[str, Any]]:
         """The doctor's findings as JSON values."""

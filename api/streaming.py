@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict
 from typing import Any
 
@@ -21,8 +21,8 @@ def sse(event: str, data: Any) -> str:
     return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def stream_turn(assistant: CustomAssistant, turn: Turn, scope: Scope) -> StreamingResponse:
-    """The events `delta`, `tool_call`, and `done` with the whole reply, or `error`."""
+def stream_turn(assistant: CustomAssistant, turn: Turn, scope: Scope, ended: Callable[[], None]) -> StreamingResponse:
+    """The events `delta`, `tool_call`, and `done` with the whole reply, or `error`; `ended` is called after them."""
     queue: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def emit(event: Event) -> None:
@@ -36,6 +36,7 @@ def stream_turn(assistant: CustomAssistant, turn: Turn, scope: Scope) -> Streami
             queue.put_nowait(sse("error", error_of(exc)[1]))
         finally:
             queue.put_nowait(None)
+            ended()
 
     go_on(run())
     return StreamingResponse(_until_none(queue), media_type="text/event-stream", headers={"cache-control": "no-store"})

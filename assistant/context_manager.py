@@ -154,13 +154,13 @@ class ContextManager:
         offered = self.counter.count(serialise(tools)) if tools else 0
         return offered, pack(parts, gathered.request.token_budget - offered, self.counter)
 
-    def load(self, namespace: str, manifest_id: str) -> tuple[str, dict[str, Any]]:
+    def load(self, scope: Scope, manifest_id: str) -> tuple[str, dict[str, Any]]:
         """The messages as they were sent, byte for byte, and their manifest.
 
         Raises:
-            ContextNotFound: there is none of that id in the namespace.
+            ContextNotFound: there is none of that id in this scope.
         """
-        row = load_context(self._engine, namespace, manifest_id)
+        row = load_context(self._engine, scope, manifest_id)
         return row["messages"], row["manifest"]
 
     def _recalled(self, asked: str, request: PromptRequest, scope: Scope) -> Recollection:

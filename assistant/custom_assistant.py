@@ -1,6 +1,8 @@
 """CustomAssistant: joins the parts that answer, and keeps what a turn says, replies and costs."""
 
 import asyncio
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,9 +114,12 @@ class CustomAssistant:
         """
         calls = [ToolCall.of_chat(raw) for raw in tool_calls]
         context = ToolContext(scope=scope, conversation_id=conversation_id, agent=self.agent)
+        # No message asked for them. A user's calls are told from another's by what stands in its place.
+        whose = json.dumps([scope.user, conversation_id])
         asked = Asked(
-            context=context, message_id=f"direct/{conversation_id}"[:256], allowed=self.tool_registry.names, earlier={}
-        )
+            context=context, message_id=f"direct/{hashlib.sha256(whose.encode()).hexdigest()}",
+            allowed=self.tool_registry.names, earlier={},
+        )  # fmt: skip
         return self.run(self.tool_call_handler.run(calls, asked))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

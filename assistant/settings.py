@@ -61,8 +61,16 @@ class Settings(BaseSettings):
     redact_secrets: bool = Field(False, validation_alias="MEMORY_ENGINE_REDACT_SECRETS")
     #: Where tiktoken keeps its tables; they are used where they are, and never fetched.
     tiktoken_cache_dir: Path | None = None
-    #: Required once the service is bound to more than a loopback address.
+    #: False only while bound to a loopback address.
     api_keys_required: bool = Field(False, validation_alias="MEMORY_ENGINE_API_KEYS_REQUIRED")
+    #: What a key may ask for: requests a minute, unless it has a rate of its own, and streamed replies at once; bytes
+    #: of a body, messages, hits and tokens of one call.
+    limit_requests: int = Field(6_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_REQUESTS")
+    limit_streams: int = Field(32, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_STREAMS")
+    limit_body: int = Field(64 * 1024 * 1024, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_BODY")
+    limit_messages: int = Field(1_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_MESSAGES")
+    limit_k: int = Field(1_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_K")
+    limit_token_budget: int = Field(1_000_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_TOKEN_BUDGET")
 
     @cached_property
     def has_model(self) -> bool:

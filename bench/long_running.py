@@ -25,7 +25,7 @@ from typing import Any
 from api.server import use_one_thread
 from assistant import CustomAssistant, Turn, load_settings
 from bench.datasets import locomo
-from memory_engine import MemoryEngine
+from memory_engine import DEFAULT_SCOPE, MemoryEngine
 
 TURNS, DAYS, PER_CONVERSATION = 300, 90, 4
 AGENTS = ("greeter", "spec", "pm")
@@ -128,7 +128,7 @@ def run(assistant: CustomAssistant, clock: SimulatedClock, said: list[tuple[str,
         started = time.process_time()
         reply = assistant.run(assistant.answer(turn))
         report.cpu.append(1000 * (time.process_time() - started))
-        messages, manifest = assistant.context_manager.load("default", reply.manifest_id)
+        messages, manifest = assistant.context_manager.load(DEFAULT_SCOPE, reply.manifest_id)
         history += assistant.counter.count(text) + assistant.counter.count(reply.text)
         report.prompt_tokens.append(manifest["tokens"])
         report.history_tokens.append(history)

@@ -29,6 +29,7 @@ from memory_engine.models import (
     Summary,
     to_micros,
 )
+from memory_engine.namespace_recall import SUPPORTED, NamespaceRecall
 from memory_engine.parsing import parse_message
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
@@ -39,9 +40,6 @@ from memory_engine.status import PartStatus
 from memory_engine.storage import scopes, summaries
 from memory_engine.storage.database import Transaction
 from memory_engine.storage.receipts import Receipt
-
-#: Hits whose segments' summaries come beside them.
-_SUPPORTED = 3
 
 
 class MemoryEngine:
@@ -66,6 +64,8 @@ class MemoryEngine:
         self.forgetting = Forgetting(parts)
         #: What was said, as it was said.
         self.history = History(parts)
+        #: Recall over all users of a namespace.
+        self.across_users = NamespaceRecall(parts)
         self.database = parts.database
         self.clock = parts.clock
 
@@ -243,7 +243,7 @@ class MemoryEngine:
         """The summaries of the segments in which the first hits stand, in the order of the hits."""
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
-            seqs = [hit.seq for hit in hits[:_SUPPORTED]]
+            seqs = [hit.seq for hit in hits[:SUPPORTED]]
             found = [] if key is None or not seqs else summaries.of_segments_with(db, key, seqs)
         return sorted(found, key=lambda summary: next(n for n, hit in enumerate(hits) if summary.covers(hit)))
 

@@ -118,11 +118,12 @@ class Eraser:
             StoreError: the store does not answer; nothing was erased.
         """
         with self._database.write() as db:
-            keys = scopes.of_namespace(db, namespace)
-            if not keys:
+            found = scopes.of_namespace(db, namespace)
+            if not found:
                 raise InvalidInput(f"There is no namespace {namespace!r}.", param="namespace")
+            keys = [key for _, key in found]
             going = self._open(db, Scope(namespace=namespace), "namespace", by, keys)
-            self._look_for(db, going, [namespace, *scopes.users_of(db, keys[0].namespace_id)])
+            self._look_for(db, going, [namespace, *(user or "" for user, _ in found)])
             scopes.hide_namespace(db, keys[0].namespace_id, going.receipt_id)
             return self._read(db, going.owner, going.receipt_id)
 

@@ -223,6 +223,8 @@ class RecallHit:
     #: The parts of the score and the words that matched.
     why: Mapping[str, Any]
     stratum: str = "messages"
+    #: Whose it is, where all users of a namespace were asked; None is the default user.
+    user: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,7 @@ class RunningService:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             try:
-                self.http.get("/ready").raise_for_status()
+                self.http.get("/health").raise_for_status()
                 return
             except httpx2.TransportError:
                 continue  # the socket listens before the server accepts; connecting waits in its queue

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.deps import NamespaceDep, PageDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, PageDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.assistant import AgentOut, ReplyOut, ToolCallOut, TurnIn
 from api.streaming import stream_turn
@@ -18,8 +18,11 @@ router = APIRouter(prefix="/v1/assistant", tags=["assistant"])
 
 
 @router.post("/conversations/{conversation_id:path}/messages", response_model=ReplyOut)
-async def say(conversation_id: str, body: TurnIn, services: ServicesDep, namespace: NamespaceDep) -> Any:
+async def say(
+    conversation_id: str, body: TurnIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep
+) -> Any:
     """Say something and get the assistant's reply, at once or as events; both are kept, and memory is in the prompt."""
+    body = caller.limits.fitted(body)
     turn = Turn(
         conversation_id=conversation_id,
         message=body.message,
@@ -29,7 +32,8 @@ async def say(conversation_id: str, body: TurnIn, services: ServicesDep, namespa
     )
     scope = Scope(namespace=namespace, user=body.user)
     if body.stream:
-        return stream_turn(services.assistant, turn, scope)
+        ended = services.meter.open_stream(caller.name, caller.limits)
+        return stream_turn(services.assistant, turn, scope, ended)
     reply = await services.assistant.answer(turn, scope)
     return ReplyOut.model_validate(reply, from_attributes=True)
 

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
 from api.services import Services
 from api.streaming import go_on
@@ -28,11 +28,14 @@ _STREAM_END = b"data: [DONE]"
 async def chat_completions(
     request: Request,
     services: ServicesDep,
+    caller: CallerDep,
     namespace: NamespaceDep,
     x_conversation_id: Annotated[str | None, Header(description="The conversation that is remembered.")] = None,
 ) -> Response:
     """The model's own answer, byte for byte; with a conversation, memory is in the prompt and the turn is kept."""
     body = await _body(request)
+    if body.get("stream") is True:
+        request.state.at_end.callback(services.meter.open_stream(caller.name, caller.limits))
     user = body.get("user")
     scope = Scope(namespace=namespace, user=user if isinstance(user, str) and user else None)
     proxy = services.assistant.chat_proxy

@@ -1,12 +1,12 @@
 """/v1/memory/context and /contexts: prompts, assembled and kept."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.schemas.memory import ContextIn
 from assistant import PromptRequest
 from assistant.agents import DEFAULT_AGENT
@@ -17,8 +17,9 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
 
 @router.post("/context")
-def context(body: ContextIn, services: ServicesDep, namespace: NamespaceDep) -> dict[str, Any]:
+def context(body: ContextIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> dict[str, Any]:
     """Assemble the prompt that would be sent, and say why each part is there."""
+    body = caller.limits.fitted(body)
     scope = Scope(namespace=namespace, user=body.user)
     agent = body.agent
     if "agent" not in body.model_fields_set:
@@ -42,9 +43,11 @@ def context(body: ContextIn, services: ServicesDep, namespace: NamespaceDep) -> 
 
 
 @router.get("/contexts/{manifest_id}")
-def kept_context(manifest_id: str, services: ServicesDep, namespace: NamespaceDep) -> Response:
+def kept_context(
+    manifest_id: str, services: ServicesDep, namespace: NamespaceDep, user: Annotated[str | None, Query()] = None
+) -> Response:
     """The same messages, byte for byte, with their manifest."""
-    messages, manifest = services.assistant.context_manager.load(namespace, manifest_id)
+    messages, manifest = services.assistant.context_manager.load(Scope(namespace=namespace, user=user), manifest_id)
     rest = {"tokens": manifest["tokens"], "manifest_id": manifest_id, "manifest": manifest}
     tail = json.dumps(rest, ensure_ascii=False, separators=(",", ":"))
     # The stored bytes go out as they are: parsing and writing them again could change them.

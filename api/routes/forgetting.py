@@ -2,16 +2,17 @@
 
 from fastapi import APIRouter
 
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.forgetting import EraseIn, ReceiptOut
+from api.services import Services
 from memory_engine import Receipt, Scope
 
 router = APIRouter(prefix="/v1/memory", tags=["forgetting"])
 
 
 @router.post("/erase")
-def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> ReceiptOut:
+def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep, caller: CallerDep) -> ReceiptOut:
     """Erase messages, a conversation, a user or the namespace, with everything that rests on them. No undo."""
     named = [bool(body.message_ids), body.conversation_id is not None, body.namespace is not None]
     if sum(named) > 1 or (body.namespace is not None and body.user is not None):
@@ -28,20 +29,20 @@ def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> Rece
             code="invalid_value",
             param="message_ids",
         )
-    return _receipt_out(_erased(body, services, namespace))
+    return _receipt_out(_erased(body, services, namespace, caller.name))
 
 
-def _erased(body: EraseIn, services: ServicesDep, namespace: NamespaceDep) -> Receipt:
+def _erased(body: EraseIn, services: Services, namespace: str, by: str) -> Receipt:
     forgetting, scope = services.engine.forgetting, Scope(namespace=namespace, user=body.user)
     if body.message_ids:
-        return forgetting.messages(body.message_ids, scope=scope)
+        return forgetting.messages(body.message_ids, scope=scope, by=by)
     if body.conversation_id is not None:
-        return forgetting.conversation(body.conversation_id, scope=scope)
+        return forgetting.conversation(body.conversation_id, scope=scope, by=by)
     if body.namespace is None:
-        return forgetting.user(scope)
+        return forgetting.user(scope, by=by)
     if body.namespace != namespace:
         raise RequestRefused(400, "A caller erases its own namespace only.", code="invalid_value", param="namespace")
-    return forgetting.namespace(namespace)
+    return forgetting.namespace(namespace, by=by)
 
 
 @router.get("/receipts/{receipt_id}")

@@ -4,11 +4,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from api.deps import ServicesDep
+from api.deps import CallerDep, ServicesDep
 
 router = APIRouter()
 WEB = Path(str(files("api"))) / "web"
@@ -21,8 +21,11 @@ def health() -> dict[str, str]:
 
 
 @router.get("/ready", tags=["service"])
-def ready(services: ServicesDep) -> JSONResponse:
-    """Whether requests can be served, part by part; 503 when the database does not answer."""
+def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
+    """Whether requests can be served, part by part; 503 when the database does not answer.
+
+    The details, which count what waits in the whole store, are for the service's own machine.
+    """
     parts: dict[str, Any] = {
         name: {"status": "ok" if part.ok else "degraded", "detail": part.detail}
         for name, part in services.engine.parts().items()
@@ -36,9 +39,17 @@ def ready(services: ServicesDep) -> JSONResponse:
     else:
         detail = "No model is configured: the offline responder quotes what is remembered."
         parts["model"] = {"status": "offline", "detail": detail}
+    if not caller.is_machine:
+        parts = {name: {**part, "detail": ""} for name, part in parts.items()}
     degraded = [name for name, part in parts.items() if part["status"] == "degraded"]
     status = 503 if "database" in degraded else 200
     return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts}, status)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """The routes, the same in every installation."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/", include_in_schema=False)

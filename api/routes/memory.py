@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.deps import NamespaceDep, PageDep, ServicesDep
+from api.access import ADMIN
+from api.caller import Caller
+from api.deps import CallerDep, NamespaceDep, PageDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
@@ -35,8 +37,9 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
 
 @router.post("/messages", status_code=201)
-def remember(body: RememberIn, services: ServicesDep, namespace: NamespaceDep) -> RememberOut:
+def remember(body: RememberIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> RememberOut:
     """Keep messages: durable when answered, recallable at once, in the order given."""
+    body = caller.limits.fitted(body)
     kept = services.engine.remember(
         body.conversation_id,
         [message.model_dump(exclude_unset=True) for message in body.messages],
@@ -49,19 +52,27 @@ def remember(body: RememberIn, services: ServicesDep, namespace: NamespaceDep) -
 
 
 @router.post("/recall", response_model_exclude_none=False)
-def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> RecallOut:
-    """The messages that speak to the query, best first; nothing relevant gives an empty list."""
-    _check_scope(body)
+def recall(body: RecallIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> RecallOut:
+    """The messages that speak to the query, best first; nothing relevant gives an empty list.
+
+    With `"scope": "namespace"`, which takes a key of the scope `admin`, every user's messages.
+    """
+    body = caller.limits.fitted(body)
+    scope = _scope(body, caller, namespace)
     started = time.perf_counter()
-    found = services.engine.search(_query(body), scope=Scope(namespace=namespace, user=body.user))
+    engine = services.engine
+    if scope is None:
+        found = engine.across_users.search(namespace, _query(body))
+    else:
+        found = engine.search(_query(body), scope=scope)
     hits = list(found.hits)
     if body.token_budget is not None:
         hits = within_budget(hits, body.token_budget, services.assistant.counter)
     took = (time.perf_counter() - started) * 1000
     funnel = dict(found.funnel, returned=len(hits)) if body.explain else None
-    support = services.engine.support(hits, scope=Scope(namespace=namespace, user=body.user))
+    support = engine.across_users.support(namespace, hits) if scope is None else engine.support(hits, scope=scope)
     return RecallOut(
-        hits=[hit_out(hit) for hit in hits],
+        hits=[hit_out(hit, hit.user if scope is None else scope.user) for hit in hits],
         support=[support_out(summary) for summary in support],
         took_ms=round(took, 3),
         funnel=funnel,
@@ -70,9 +81,11 @@ def recall(body: RecallIn, services: ServicesDep, namespace: NamespaceDep) -> Re
 
 
 @router.post("/recall/why-not")
-def why_not(body: WhyNotIn, services: ServicesDep, namespace: NamespaceDep) -> FateOut:
+def why_not(body: WhyNotIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> FateOut:
     """At which stage a message falls out when the question is asked, and by how much."""
-    _check_scope(body)
+    body = caller.limits.fitted(body)
+    if body.scope is not None:
+        raise RequestRefused(400, "why-not asks one user's memory.", code="not_implemented", param="scope")
     engine, scope = services.engine, Scope(namespace=namespace, user=body.user)
     fate = engine.why_not(_query(body), body.message_id, scope=scope)
     if fate.stage == "returned" and body.token_budget is not None:
@@ -174,9 +187,15 @@ def edit(message_id: str, body: EditIn, services: ServicesDep, namespace: Namesp
     return message_out(services.engine.edit(message_id, changed, scope=Scope(namespace=namespace, user=body.user)))
 
 
-def _check_scope(body: RecallIn) -> None:
-    if body.scope is not None:
-        raise RequestRefused(400, "scope is not implemented yet.", code="not_implemented", param="scope")
+def _scope(body: RecallIn, caller: Caller, namespace: str) -> Scope | None:
+    """Whose memory is asked; None for every user's of the namespace."""
+    if body.scope is None:
+        return Scope(namespace=namespace, user=body.user)
+    caller.require(ADMIN)
+    if body.user is not None:
+        text = "Name a user or the scope namespace, not both."
+        raise RequestRefused(400, text, code="invalid_value", param="scope")
+    return None
 
 
 def _query(body: RecallIn) -> RecallQuery:

@@ -6,7 +6,11 @@ from api.errors import RequestRefused
 
 router = APIRouter(include_in_schema=False)
 
-_PLANNED = (
+#: Each of them answers so.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+#: Their paths.
+PLANNED = (
     "/v1/memory/contexts/{manifest_id}/diff",
     "/v1/memory/messages/{message_id}/pin", "/v1/memory/restore",
     "/v1/memory/prune",
@@ -21,5 +25,5 @@ def planned() -> None:
     raise RequestRefused(400, "This route is specified and not implemented yet.", code="not_implemented")
 
 
-for _path in _PLANNED:
-    router.add_api_route(_path, planned, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+for _path in PLANNED:
+    router.add_api_route(_path, planned, methods=list(METHODS))

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
 
+from api.limits import MAX_TOKEN_BUDGET
 from api.schemas.memory import Body
 
 
@@ -15,7 +16,7 @@ class TurnIn(Body):
     agent: StrictStr | None = None
     model: StrictStr | None = None
     user: StrictStr | None = None
-    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] | None = None
     stream: StrictBool = False
 
 

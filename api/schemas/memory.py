@@ -1,5 +1,6 @@
 """Bodies of the memory routes. Types here only shape; the engine validates what texts and ids may hold."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from api.limits import MAX_TOKEN_BUDGET
 from memory_engine import Conversation, Message, RecallHit, Summary
 
 Role = Literal["user", "assistant", "system", "tool"]
@@ -71,7 +73,7 @@ class RecallIn(Body):
 
     query: StrictStr
     k: StrictInt = 10
-    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] | None = None
     conversation_id: StrictStr | None = None
     exclude_conversation_ids: list[StrictStr] = []
     after: Time | None = None
@@ -115,6 +117,7 @@ class HitOut(BaseModel):
     created_at: Moment
     score: float
     stratum: str
+    user: str | None = Field(None, description="Whose it is; null is the namespace's default user.")
     why: dict[str, Any]
 
 
@@ -133,7 +136,7 @@ class ContextIn(Body):
 
     conversation_id: StrictStr
     message: StrictStr | None = None
-    token_budget: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 4000
+    token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] = 4000
     agent: StrictStr | None = None
     model: StrictStr | None = None
     user: StrictStr | None = None
@@ -237,9 +240,9 @@ class HoldIn(Body):
     user: StrictStr | None = None
 
 
-def hit_out(hit: RecallHit) -> HitOut:
-    """A hit as clients see it."""
-    return HitOut.model_validate(hit, from_attributes=True)
+def hit_out(hit: RecallHit, user: str | None) -> HitOut:
+    """A hit of this user as clients see it."""
+    return HitOut.model_validate(replace(hit, user=user), from_attributes=True)
 
 
 def support_out(summary: Summary) -> SupportOut:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
@@ -63,23 +64,27 @@ def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> Non
             db.execute(insert(context_messages), [{**place, "message_id": name} for name in held])
 
 
-def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[str, Any]:
-    """A kept prompt of the namespace.
+def load_context(engine: MemoryEngine, scope: Scope, context_id: str) -> dict[str, Any]:
+    """A kept prompt of the scope.
 
     Raises:
         ContextNotFound: there is none of that id.
         ContextErased: something in it was erased.
     """
     with engine.database.read() as db:
-        namespace_id = engine.find_namespace(db, namespace)
-        here = (contexts.c.namespace_id == namespace_id, contexts.c.context_id == context_id)
-        row = db.execute(select(contexts).where(*here)).mappings().first()
+        key = engine.find_scope(db, scope)
+        row = None if key is None else _find(db, key, context_id)
     if row is None:
         raise ContextNotFound(f"There is no context {context_id!r}.", param="manifest_id")
     if row["erased_at"] is not None:
         text = f"Something in the context {context_id!r} was erased: {row['receipt_id']}."
         raise ContextErased(text, param="manifest_id")
     return dict(row)
+
+
+def _find(db: Connection, key: ScopeKey, context_id: str) -> RowMapping | None:
+    here = (contexts.c.namespace_id == key.namespace_id, contexts.c.scope_id == key.scope_id)
+    return db.execute(select(contexts).where(*here, contexts.c.context_id == context_id)).mappings().first()
 
 
 def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], *, receipt_id: str, now: int) -> int:

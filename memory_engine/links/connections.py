@@ -189,7 +189,7 @@ def _regroup(db: Transaction, key: ScopeKey, *thread_ids: str) -> None:
 
 def _thread(db: Transaction, scope: Scope, conversation_id: str, param: str = "conversation_id") -> Thread:
     key = scopes.find_scope(db, scope)
-    thread = None if key is None else threads.find_thread(db, key, conversation_id)
+    thread = None if key is None else threads.find_thread(db, key, conversation_id, param)
     if thread is None:
         raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
     return thread

@@ -95,6 +95,14 @@ def marks(db: Connection, key: ScopeKey) -> tuple[int, int]:
     return row.last_seq, row.last_change
 
 
+def of_namespace(db: Connection, name: str) -> list[tuple[str | None, ScopeKey]]:
+    """The users of a namespace, each with the scope's key; None is the default user."""
+    columns = (ScopeRow.user_name, ScopeRow.namespace_id, ScopeRow.scope_id)
+    query = select(*columns).join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
+    rows = db.execute(query.where(Namespace.name == name).order_by(ScopeRow.scope_id))
+    return [(user or None, ScopeKey(*key)) for user, *key in rows]
+
+
 def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
@@ -114,19 +122,6 @@ def hide_namespace(db: Connection, namespace_id: int, receipt_id: str) -> None:
     """Give the namespace a name that nobody can ask for."""
     here = Namespace.namespace_id == namespace_id
     db.execute(update(Namespace).where(here).values(name=_UNNAMEABLE + receipt_id))
-
-
-def of_namespace(db: Connection, name: str) -> list[ScopeKey]:
-    """The scopes of a namespace; none where it was never used."""
-    query = select(ScopeRow.namespace_id, ScopeRow.scope_id).join(
-        Namespace, Namespace.namespace_id == ScopeRow.namespace_id
-    )
-    return [ScopeKey(*row) for row in db.execute(query.where(Namespace.name == name).order_by(ScopeRow.scope_id))]
-
-
-def users_of(db: Connection, namespace_id: int) -> list[str]:
-    """The names of the people of a namespace."""
-    return list(db.execute(select(ScopeRow.user_name).where(ScopeRow.namespace_id == namespace_id)).scalars())
 
 
 def names_in(db: Connection, key: ScopeKey) -> list[str]:

@@ -42,7 +42,7 @@ _FIND = select(
 )
 
 
-def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread | None:
+def find_thread(db: Connection, key: ScopeKey, conversation_id: str, param: str = "conversation_id") -> Thread | None:
     """The conversation's thread, or None when the namespace has no such conversation.
 
     Raises:
@@ -52,11 +52,17 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str) -> Thread |
     if row is None:
         return None
     if row.scope_id != key.scope_id:
-        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
     return Thread(
         thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent,
         quarantined=row.quarantined_at is not None,
     )  # fmt: skip
+
+
+def owner_of(db: Connection, namespace_id: int, conversation_id: str) -> ScopeKey | None:
+    """The scope that a conversation of the namespace belongs to, or None."""
+    row = db.execute(_FIND, {"namespace_id": namespace_id, "conversation_id": conversation_id}).first()
+    return None if row is None else ScopeKey(namespace_id, row.scope_id)
 
 
 def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:

@@ -266,7 +266,7 @@ def test_an_unknown_route_is_404(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "sent"),
     [
-        ("POST", RECALL, {"query": "x", "scope": "namespace"}),
+        ("POST", f"{RECALL}/why-not", {"query": "x", "message_id": "m", "scope": "namespace"}),
         ("POST", "/v1/memory/prune", {}),
         ("GET", "/v1/threads/t", None),
     ],

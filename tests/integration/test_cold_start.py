@@ -20,7 +20,7 @@ load_samples(services.engine, lambda name: None)
 
 async def ready():
     transport = httpx2.ASGITransport(app=create_app(services))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://local") as http:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
         return (await http.get("/ready")).json()
 
 print(json.dumps({"status": asyncio.run(ready())["status"], "modules": sorted(sys.modules)}))

@@ -1,0 +1,60 @@
+"""/v1/keys: API keys. A key of the scope `admin` sees and makes those of its own namespace."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from api.caller import Caller
+from api.deps import CallerDep, NamespaceDep, ServicesDep
+from api.errors import RequestRefused
+from api.keys import NewKey
+from api.schemas.keys import KeyIn, KeyOut, MadeKeyOut, key_out
+from memory_engine.parsing import parse_time
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+@router.post("", status_code=201)
+def create(body: KeyIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> MadeKeyOut:
+    """Make a key; it is in this answer and nowhere else."""
+    if body.requests_per_minute is not None and body.requests_per_minute > caller.limits.requests:
+        text = f"A key may allow {caller.limits.requests:,} requests a minute at most."
+        raise RequestRefused(403, text, code="limit_exceeded", param="requests_per_minute")
+    new = NewKey(
+        namespace=_within(caller, body.namespace) or namespace,
+        name=body.name,
+        rights=body.scopes,
+        expires_at=None if body.expires_at is None else parse_time(body.expires_at, "expires_at"),
+        requests_per_minute=body.requests_per_minute,
+    )
+    key, secret = services.keys.create(new)
+    return MadeKeyOut(**key_out(key).model_dump(), key=secret)
+
+
+@router.get("")
+def keys(services: ServicesDep, caller: CallerDep, namespace: Annotated[str | None, Query()] = None) -> dict[str, Any]:
+    """The keys, oldest first, expired and revoked ones too."""
+    rows = [key_out(key).model_dump(mode="json") for key in services.keys.all(_within(caller, namespace))]
+    first, last = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)
+    return {"object": "list", "data": rows, "first_id": first, "last_id": last, "has_more": False}
+
+
+@router.delete("/{key_id}")
+def revoke(key_id: str, services: ServicesDep, caller: CallerDep) -> KeyOut:
+    """Let a key open nothing from now on."""
+    key = services.keys.revoke(key_id, caller.namespace)
+    if key is None:
+        raise RequestRefused(404, f"There is no key {key_id!r}.", code="key_not_found", param="key_id")
+    return key_out(key)
+
+
+def _within(caller: Caller, namespace: str | None) -> str | None:
+    """The namespace that is named, or the only one that the caller may name; None for all.
+
+    Raises:
+        RequestRefused: it is another's; 403.
+    """
+    if caller.namespace is not None and namespace not in (None, caller.namespace):
+        text = "A key makes and shows keys of its own namespace only."
+        raise RequestRefused(403, text, code="namespace_not_allowed", param="namespace")
+    return caller.namespace if namespace is None else namespace
