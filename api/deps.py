@@ -1,5 +1,6 @@
 """What routes are handed: the services, whose memory it is, and which page of a list."""
 
+import secrets
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
@@ -31,6 +32,14 @@ def get_namespace(
 
 
 NamespaceDep = Annotated[str, Depends(get_namespace)]
+
+
+def check_run_token(services: ServicesDep, authorization: Annotated[str | None, Header()] = None) -> None:
+    """Let only this machine's commands in: they read this run's token where the service has written it."""
+    token = (authorization or "").removeprefix("Bearer ").strip()
+    if not secrets.compare_digest(token.encode(), services.run_token.encode()):
+        text = "This is for the commands of the machine that the service runs on."
+        raise RequestRefused(403, text, code="run_token_required")
 
 
 def get_page(

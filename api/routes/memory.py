@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import asdict
+from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
 
-from api.deps import NamespaceDep, PageDep, ServicesDep
+from api.deps import NamespaceDep, PageDep, ServicesDep, check_run_token
 from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
@@ -151,6 +153,14 @@ def stats(services: ServicesDep, namespace: NamespaceDep) -> dict[str, int]:
 def doctor(services: ServicesDep, repair: bool = False) -> dict[str, Any]:
     """Check that what is derived matches the messages, and mend it where asked."""
     return {"findings": services.examined(repair=repair)}
+
+
+@router.post("/backup", dependencies=[Depends(check_run_token)])
+def backup(services: ServicesDep) -> StreamingResponse:
+    """A copy of every namespace, as a file that `memory-engine restore` reads; for this machine's commands."""
+    pieces = services.engine.backup()
+    first = next(pieces)  # a store that does not answer says so before the answer has begun
+    return StreamingResponse(chain([first], pieces), media_type="application/zip")
 
 
 @router.post("/reindex")

@@ -1,9 +1,10 @@
 """SQL of namespaces and scopes: which integers stand for an application and a person in it."""
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from memory_engine.models import Scope, ScopeKey
-from memory_engine.storage.schema import Namespace, ScopeRow
+from memory_engine.storage.high_water import taken_in
+from memory_engine.storage.schema import ChatMessage, Namespace, ScopeRow
 
 #: A scope_id that is never given out: who has said nothing yet owns nothing.
 NOBODY = 0
@@ -62,18 +63,22 @@ def _ensure_namespace(db: Connection, name: str, now: int) -> int:
     return db.execute(select(Namespace.namespace_id).where(Namespace.name == name)).scalar_one()
 
 
-def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
-    """Take `count` places in the order of the scope and return the first.
+def take_seqs(db: Connection, key: ScopeKey, count: int, *, of_messages: bool = True) -> int:
+    """Take `count` places in the order of the scope, for messages or conversations, and return the first.
 
     The counter's row stays locked until the transaction ends, so commit order is seq order.
     """
     last: int = db.execute(_TAKE_SEQS, _taking(key, count)).scalar_one()
+    if count:
+        taken_in(db).note(key, last_seq=last, messages=count if of_messages else 0)
     return last - count + 1
 
 
 def take_changes(db: Connection, key: ScopeKey, count: int) -> int:
     """As `take_seqs`, for edits and erasures; it locks the scope in the same way."""
     last: int = db.execute(_TAKE_CHANGES, _taking(key, count)).scalar_one()
+    if count:
+        taken_in(db).note(key, last_change=last)
     return last - count + 1
 
 
@@ -91,6 +96,18 @@ def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
     return [ScopeKey(*row) for row in db.execute(select(*columns).order_by(*columns))]
+
+
+def counters(db: Connection) -> dict[ScopeKey, tuple[int, int]]:
+    """Every scope's last place and last change."""
+    rows = db.execute(select(ScopeRow.namespace_id, ScopeRow.scope_id, ScopeRow.last_seq, ScopeRow.last_change))
+    return {ScopeKey(row.namespace_id, row.scope_id): (row.last_seq, row.last_change) for row in rows}
+
+
+def high_water(db: Connection) -> tuple[int, int | None]:
+    """How many places were given out in all scopes, and when the newest message was recorded (microseconds)."""
+    places = db.execute(select(func.coalesce(func.sum(ScopeRow.last_seq), 0))).scalar_one()
+    return int(places), db.execute(select(func.max(ChatMessage.recorded_at))).scalar()
 
 
 def _insert_or_leave(db: Connection):  # type: ignore[no-untyped-def]  # two dialects' classes without a common one
