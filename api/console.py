@@ -158,4 +158,6 @@ def print_findings(findings: list[dict[str, Any]]) -> bool:
         mark = "[green]ok[/green]" if finding["healthy"] else "[red]!![/red]"
         mended = f" ({finding['repaired']} repaired)" if finding["repaired"] else ""
         _out.print(f"{mark}  {finding['check']}: {escape(finding['detail'])}{mended}", highlight=False)
+        if finding["advice"] and not finding["healthy"]:
+            _out.print(f"    {escape(finding['advice'])}", highlight=False)
     return all(finding["healthy"] for finding in findings)

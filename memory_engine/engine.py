@@ -254,12 +254,9 @@ class MemoryEngine:
         return status.of_parts(self._parts)
 
     def examine(self, *, repair: bool = False, progress: Progress = no_progress) -> list[doctor.Finding]:
-        """Check that what is derived matches the messages, and mend it where asked.
-
-        Raises:
-            StoreError: the store does not answer.
-        """
-        return doctor.examine(self._parts.serving(), repair=repair, progress=progress)
+        """Check that the store is sound and what is derived matches the messages, and mend it where asked."""
+        now = to_micros(self.clock.now())
+        return doctor.examine(self._parts.serving(), now=now, repair=repair, progress=progress)
 
     def backup(self, progress: Progress = no_progress) -> Iterator[bytes]:
         """A copy of everything in SQL, of one moment, in pieces; `StoreError` when the store does not answer."""

@@ -48,6 +48,8 @@ context_messages = Table(
 )
 #: Ids that one statement takes.
 _IN_LIST = 500
+#: What is left of a prompt that held what was erased.
+_NOTHING: dict[str, Any] = {"messages": "", "manifest": {"items": []}}
 
 
 def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> None:
@@ -79,6 +81,12 @@ def load_context(engine: MemoryEngine, namespace: str, context_id: str) -> dict[
     return dict(row)
 
 
+def empty(db: Connection, namespace_id: int, context_id: str, now: int) -> None:
+    """Empty one prompt, because something in it is gone; `now` in microseconds."""
+    here = (contexts.c.namespace_id == namespace_id, contexts.c.context_id == context_id)
+    db.execute(update(contexts).where(*here).values(**_NOTHING, erased_at=now))
+
+
 def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], now: int) -> int:
     """Empty the prompts that hold one of these messages, and return how many there were; `now` in microseconds."""
     emptied = 0
@@ -87,6 +95,7 @@ def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], no
         here = context_messages.c.namespace_id == key.namespace_id
         holding = select(context_messages.c.context_id).where(here, some)
         these = (contexts.c.namespace_id == key.namespace_id, contexts.c.context_id.in_(holding))
-        nothing = {"messages": "", "manifest": {"items": []}, "erased_at": now}
-        emptied += db.execute(update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**nothing)).rowcount
+        emptied += db.execute(
+            update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**_NOTHING, erased_at=now)
+        ).rowcount
     return emptied

@@ -5,6 +5,7 @@ processes on one path lose rows without an error). The watermark stands in the c
 collection that is gone says so by itself. chromadb takes a second to import and is imported on first use.
 """
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,9 +35,10 @@ _EF_SEARCH = 400
 class Chroma:
     """Chroma in this process or on a server, opened on first use."""
 
-    def __init__(self, connect: "Callable[[], ClientAPI]") -> None:
-        """Take a function that opens the client."""
+    def __init__(self, connect: "Callable[[], ClientAPI]", folder: Path | None = None) -> None:
+        """Take a function that opens the client, and the folder that it opens, if it is one."""
         self._connect = connect
+        self._folder = folder
         self._client: Client | None = None
         self._lock = threading.Lock()
 
@@ -50,7 +52,7 @@ class Chroma:
 
             return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
 
-        return cls(connect)
+        return cls(connect, folder)
 
     @classmethod
     def server(cls, url: str) -> "Chroma":
@@ -80,6 +82,16 @@ class Chroma:
             if self._client is None:
                 self._client = cast("Client", self._connect())
             return self._client
+
+    def remove(self) -> None:
+        """Throw the folder of an embedded Chroma away, for it to be made anew; a server's is not ours."""
+        try:
+            self.close()
+        except IndexUnavailable:
+            self._client = None  # broken files may refuse even that
+        if self._folder is not None and self._folder.exists():
+            with _translated():
+                shutil.rmtree(self._folder) if self._folder.is_dir() else self._folder.unlink()
 
     def close(self) -> None:
         """Let go of the folder or the connection."""
@@ -160,6 +172,16 @@ class ChromaIndex:
         with _translated(), self._lock:
             collection = self._find(scope)
             return 0 if collection is None else int(collection.count())
+
+    def begin_anew(self) -> None:
+        """Throw every collection of an embedded Chroma away, broken files too.
+
+        Raises:
+            IndexUnavailable: the files cannot be removed.
+        """
+        with self._lock:
+            self._collections.clear()
+            self._chroma.remove()
 
     def drop(self, scope: ScopeKey) -> None:
         """Delete the scope's collection.
