@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,14 +29,15 @@ class Client:
     count: int = 0
     done: int = 0
 
-    def run(self, service: RunningService) -> None:
-        """Go on until the service is gone."""
+    def run(self, service: RunningService, answered: Callable[[], None]) -> None:
+        """Go on until the service is gone, telling of each acknowledgment."""
         token = json.loads((service.data_dir / "service.json").read_text())["token"]
         headers = {"authorization": f"Bearer {token}"}
         with httpx2.Client(base_url=service.address, timeout=60, trust_env=False, headers=headers) as http:
             try:
                 while True:
                     self.step(http)
+                    answered()
             except httpx2.TransportError:
                 return
 
@@ -114,12 +116,15 @@ class Client:
             after = {"after": page["last_id"]}
 
 
-def killed_at(service: RunningService, clients: list[Client], moment: float) -> None:
-    """Let the clients do what they like, and kill the service after so many seconds."""
-    threads = [threading.Thread(target=client.run, args=(service,)) for client in clients]
+def killed_after(service: RunningService, clients: list[Client], operations: int, delay: float) -> None:
+    """Let the clients do what they like, and kill the service so many seconds after so many acknowledgments."""
+    answers = threading.Semaphore(0)
+    threads = [threading.Thread(target=client.run, args=(service, answers.release)) for client in clients]
     for thread in threads:
         thread.start()
-    threading.Event().wait(moment)
+    for _ in range(operations):
+        assert answers.acquire(timeout=60), "the service answers nothing any more"
+    threading.Event().wait(delay)
     service.kill()
     for thread in threads:
         thread.join()

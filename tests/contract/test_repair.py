@@ -1,5 +1,8 @@
 """Whatever does not hold between rows is found, said in plain words, and mended; nothing sound is touched."""
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
@@ -96,15 +99,14 @@ def _prompt(engine: MemoryEngine) -> None:
     assistant.close()
 
 
-def test_rows_that_refer_to_nothing_are_found_on_sqlite(engine: MemoryEngine) -> None:
-    if not engine.database.is_sqlite:
-        pytest.skip("PostgreSQL lets no such row be")
-    with engine.database._writer.connect() as db:
-        db.exec_driver_sql("ROLLBACK")
-        db.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        db.exec_driver_sql("INSERT INTO message_terms VALUES (1, 1, 999, 1, 1, 0, x'00')")
-        db.exec_driver_sql("PRAGMA foreign_keys=ON")
-        db.exec_driver_sql("BEGIN")
-    assert "message_terms" in examined(engine)["references"].detail
-    assert examined(engine, repair=True)["references"].healthy
-    assert examined(engine)["references"].problems == 0
+def test_rows_that_refer_to_nothing_are_found_on_sqlite(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("one", [{"role": "user", "content": _SAID[0]}])
+        with closing(engine.database._writer.raw_connection()) as db:
+            cursor = db.cursor()
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            cursor.execute("INSERT INTO message_terms VALUES (1, 1, 999, 1, 1, 0, x'00')")
+            cursor.execute("PRAGMA foreign_keys=ON")
+        assert "message_terms" in examined(engine)["references"].detail
+        assert examined(engine, repair=True)["references"].healthy
+        assert examined(engine)["references"].problems == 0

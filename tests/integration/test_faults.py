@@ -12,7 +12,7 @@ from memory_engine import MemoryEngine, Page
 from memory_engine.errors import StoreUnavailable
 from tests import samples
 from tests.fakes import FixedClock
-from tests.operations import Client, killed_at
+from tests.operations import Client, killed_after
 from tests.postgres import new_database, postgres_binaries, running_cluster
 from tests.running_service import RunningService
 
@@ -55,7 +55,7 @@ def test_the_service_is_killed_at_random_moments_over_all_operations(tmp_path: P
         service = RunningService(tmp_path / "data", MEMORY_ENGINE_INDEX_THRESHOLD="20")
         for client in clients:
             client.check(service)
-        killed_at(service, clients, chance.uniform(0.1, 0.8))
+        killed_after(service, clients, chance.randint(1, 12), chance.uniform(0, 0.05))
     with RunningService(tmp_path / "data", MEMORY_ENGINE_INDEX_THRESHOLD="20") as service:
         for client in clients:
             client.check(service)
@@ -64,7 +64,6 @@ def test_the_service_is_killed_at_random_moments_over_all_operations(tmp_path: P
         assert [finding for finding in findings if not finding["healthy"]] == []
         findings = service.post("/v1/memory/doctor", None).json()["findings"]
         assert [finding for finding in findings if finding["problems"]] == []
-    assert sum(client.done for client in clients) > 10
 
 
 @pytest.mark.parametrize(
