@@ -10,6 +10,8 @@ from memory_engine.storage.invariants import Rule
 
 #: Rows that one transaction mends: some milliseconds' work.
 PIECE = 50
+#: Rows that are looked for at once.
+_ROUND = 10_000
 
 
 def examine(database: Database, rules: Iterable[Rule], *, now: int, repair: bool, progress: Progress) -> list[Finding]:
@@ -25,10 +27,14 @@ def _examine(database: Database, rule: Rule, now: int, repair: bool, progress: P
     with database.read() as db:
         problems = left = invariants.count(db, rule)
     progress(f"checking {rule.name}", 1)
-    while repair and left:
-        with database.write() as db:
-            mended = invariants.mend(db, rule, PIECE, now)
-        progress(f"mending {rule.name}", mended)
+    while repair and left and rule.mend is not None:
+        # Found outside of the transaction that mends: looking through a table takes longer than a writer may wait.
+        with database.read() as db:
+            rows = invariants.breaking(db, rule, _ROUND)
+        for start in range(0, len(rows), PIECE):
+            with database.write() as db:
+                rule.mend(db, rows[start : start + PIECE], now)
+            progress(f"mending {rule.name}", PIECE)
         with database.read() as db:
             before, left = left, invariants.count(db, rule)
         if left >= before:

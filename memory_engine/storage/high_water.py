@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -103,8 +104,9 @@ class HighWater:
             self.lost = self._kept()
             if found is not None:
                 self.lost = found if self.lost is None else self.lost.joined(found)
-                self._lost_path.write_text(json.dumps(asdict(self.lost)))
-                self._begin_anew()
+                with suppress(OSError):  # a disk that is full: then the mark stays, and says the same next time
+                    self._lost_path.write_text(json.dumps(asdict(self.lost)))
+                    self._begin_anew()
             return self.lost
 
     def note(self, taken: Taken) -> None:

@@ -68,7 +68,7 @@ def stale_derived(space_id: int, dimension: int) -> list[Rule]:
             name="space",
             holds=f"every vector has {dimension} numbers",
             wrong=f"vectors do not have {dimension} numbers",
-            query=select(MessageEmbedding.namespace_id, MessageEmbedding.scope_id, MessageEmbedding.seq).where(
+            query=_versions_of(MessageEmbedding).where(
                 MessageEmbedding.space_id == space_id, func.length(MessageEmbedding.vector) != 2 * dimension
             ),
             mend=_delete_of_messages(MessageEmbedding),
@@ -82,16 +82,20 @@ def _stale(what: str, table: type[MessageTerms] | type[MessageEmbedding]) -> Rul
         name=f"{what}-versions",
         holds=f"all {what} are of their message's present version",
         wrong=f"{what} are of an old version of their message, or of one that recall leaves out",
-        query=select(table.namespace_id, table.scope_id, table.seq).where(~exists().where(message)),
+        query=_versions_of(table).where(~exists().where(message)),
         mend=_delete_of_messages(table),
     )
+
+
+def _versions_of(table: Any) -> Select[*tuple[Any, ...]]:
+    return select(table.namespace_id, table.scope_id, table.seq, table.version)
 
 
 def _delete_of_messages(table: Any) -> Mend:
     def mend(db: Connection, rows: Sequence[Any], _now: int) -> None:
         for row in rows:
             here = (table.namespace_id == row.namespace_id, table.scope_id == row.scope_id, table.seq == row.seq)
-            db.execute(delete(table).where(*here))
+            db.execute(delete(table).where(*here, table.version == row.version))
 
     return mend
 
@@ -290,12 +294,9 @@ def count(db: Connection, rule: Rule) -> int:
     return db.execute(select(func.count()).select_from(rule.query.subquery())).scalar_one()
 
 
-def mend(db: Connection, rule: Rule, limit: int, now: int) -> int:
-    """Mend some of the rows that break the rule, and return how many; `now` in microseconds."""
-    if rule.mend is None or not (rows := db.execute(rule.query.limit(limit)).all()):
-        return 0
-    rule.mend(db, rows, now)
-    return len(rows)
+def breaking(db: Connection, rule: Rule, limit: int) -> list[Any]:
+    """Rows that break the rule, as its `mend` takes them."""
+    return list(db.execute(rule.query.limit(limit)).all())
 
 
 def links_after(db: Connection, after: tuple[int, str], limit: int) -> list[Any]:
