@@ -57,13 +57,12 @@ def full_disk(folder: Path) -> None:
         return
     try:
         kept = _fill(disk / "data")
+        print(f"  opened again while it is full: {_opened(disk / 'data')}")
+        subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
         with MemoryEngine.open(disk / "data") as engine:
-            print(
-                f"  reopened: {engine.stats().messages:,} of {kept + 1:,} messages; {_unhealthy(engine, repair=False)}"
-            )
-            subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
+            print(f"  with room again: {engine.stats().messages:,} of {kept + 1:,} messages are there", end="")
             engine.remember("after", [{"role": "user", "content": "There is room again."}])
-            print(f"  with room again: writes go on; doctor --repair leaves {_unhealthy(engine, repair=True)}")
+            print(f", writes go on, doctor --repair leaves {_unhealthy(engine, repair=True)}")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         told = subprocess.run(["memory-engine", "recall", "x", "--data-dir", str(disk / "data")], capture_output=True,
                               text=True, check=False)  # fmt: skip
@@ -84,6 +83,14 @@ def _fill(data: Path) -> int:
             print(f"full disk: after {kept:,} messages: {exc.message}")
         print(f"  recall still answers: {bool(engine.recall('When does the zeppelin land?'))}")
     return kept
+
+
+def _opened(data: Path) -> str:
+    try:
+        with MemoryEngine.open(data) as engine:
+            return f"it opens; doctor: {_unhealthy(engine, repair=False)}"
+    except StoreUnavailable as exc:
+        return f"refused: {exc.message}"
 
 
 def _unhealthy(engine: MemoryEngine, *, repair: bool) -> dict[str, str]:
