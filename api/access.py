@@ -59,6 +59,7 @@ NEEDS: Mapping[str, Need] = {
     f"POST {_CONVERSATION}/quarantine": WRITE,
     f"DELETE {_CONVERSATION}/quarantine": WRITE,
     f"POST {_MEMORY}/doctor": MACHINE,
+    f"POST {_MEMORY}/backup": MACHINE,
     f"POST {_MEMORY}/reindex": MACHINE,
     f"GET {_MEMORY}/reindex": MACHINE,
     "POST /v1/assistant/conversations/{conversation_id:path}/messages": TALK,

@@ -160,6 +160,42 @@ def reindex(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write a consistent copy of the whole store to a file, while the service serves."""
+    from api import backups, console
+    from api.client import open_client
+
+    with open_client(data_dir, any_embedder=True) as client, console.progress("Backing up") as progress:
+        manifest = backups.write(file, client.backup(progress), progress)
+    console.print_backup(f"{file} holds", manifest)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In place of what the store holds, which is lost.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring a backup back into a store that no service runs on, on either database."""
+    from api import backups, console
+    from assistant import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    if replace and not yes and not typer.confirm("All that the store holds now is lost. Go on?", err=True):
+        raise typer.Exit(1)
+    with console.progress("Restoring") as progress:
+        manifest = backups.restore(settings, file, replace=replace, progress=progress)
+    console.print_backup(f"{file} is restored:", manifest)
+    typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
+
+
+@app.command()
 def patterns(
     kind: Annotated[str | None, typer.Option(help="statement, question, topic, tool_sequence …; else all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what was superseded or dismissed.")] = False,

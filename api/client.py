@@ -52,6 +52,14 @@ class Client(Protocol):
         """The doctor's findings; progress is told where the work is done in this process."""
         ...
 
+    def backup(self, progress: Progress) -> Iterator[bytes]:
+        """The bytes of a backup, piece by piece.
+
+        Raises:
+            ServiceError: the service refused, or broke off.
+        """
+        ...
+
 
 class RemoteClient:
     """Calls the running service."""
@@ -86,6 +94,19 @@ class RemoteClient:
         ]
         return findings
 
+    def backup(self, progress: Progress) -> Iterator[bytes]:
+        """The bytes of a backup, from the service."""
+        try:
+            with self._http.stream("POST", "/v1/memory/backup") as response:
+                if response.is_error:
+                    response.read()
+                    _answer(response)
+                for piece in response.iter_bytes():
+                    progress("receiving the backup", len(piece))
+                    yield piece
+        except httpx2.HTTPError as exc:
+            raise ServiceError(f"The running service broke off: {exc}") from exc
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -103,6 +124,10 @@ class LocalClient:
     def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
         """The doctor's findings."""
         return self._services.examined(repair=repair, progress=progress)
+
+    def backup(self, progress: Progress) -> Iterator[bytes]:
+        """The bytes of a backup."""
+        return self._services.engine.backup(progress)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON."""

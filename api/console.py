@@ -13,6 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from api.client import Client
+    from memory_engine.backup import Manifest
 
 _out = Console()
 #: The columns of a bar: what is being done, how much of it is done, for how long.
@@ -30,7 +31,8 @@ def working(what: str) -> Iterator[None]:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int], None]]:
     """A bar on stderr for work of unknown size: what is being done, how much of it is done, for how long."""
-    with Progress(*_BAR, console=Console(stderr=True), transient=True) as bar:
+    stderr = Console(stderr=True)
+    with Progress(*_BAR, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
         def advance(doing: str, done: int) -> None:
@@ -163,10 +165,19 @@ def print_prompt(prompt: dict[str, Any]) -> None:
     _out.print(f"left out: {len(manifest['left_out'])}   manifest: {prompt['manifest_id']}", highlight=False)
 
 
+def print_backup(what: str, manifest: "Manifest") -> None:
+    """What a backup holds."""
+    held = f"{manifest.rows('assistant_threads'):,} conversations, {manifest.rows('chat_messages'):,} messages"
+    made = f"schema {manifest.schema}, from {manifest.database} at {manifest.made_at[:19]}Z"
+    _out.print(f"{what} {held} ({made}).", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_findings(findings: list[dict[str, Any]]) -> bool:
     """The doctor's findings; returns whether all is well now."""
     for finding in findings:
         mark = "[green]ok[/green]" if finding["healthy"] else "[red]!![/red]"
         mended = f" ({finding['repaired']} repaired)" if finding["repaired"] else ""
         _out.print(f"{mark}  {finding['check']}: {escape(finding['detail'])}{mended}", highlight=False)
+        if finding["advice"] and not finding["healthy"]:
+            _out.print(f"    {escape(finding['advice'])}", highlight=False)
     return all(finding["healthy"] for finding in findings)

@@ -39,6 +39,8 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, services)
+        if (history := services.engine.parts().get("history")) is not None:
+            typer.echo(f"memory-engine: {history.detail}", err=True)
         config = uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=10)
         _serve(uvicorn.Server(config), listener)
     finally:

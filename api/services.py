@@ -5,7 +5,7 @@ from typing import Any
 
 from api.keys import ApiKeys
 from api.limits import Meter
-from assistant import CustomAssistant, Settings
+from assistant import CustomAssistant, Settings, doctor
 from memory_engine import MemoryEngine
 from memory_engine.ports import Progress, no_progress
 
@@ -25,6 +25,7 @@ class Services:
     def examined(self, *, repair: bool, progress: Progress = no_progress) -> list[dict[str, Any]]:
         """The doctor's findings as JSON values."""
         findings = self.engine.examine(repair=repair, progress=progress)
+        findings += doctor.examine(self.engine, repair=repair, progress=progress)
         return [{**asdict(finding), "healthy": finding.healthy} for finding in findings]
 
     def close(self) -> None:

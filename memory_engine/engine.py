@@ -1,10 +1,10 @@
 """MemoryEngine: remember and recall, with the parts joined in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memory_engine import doctor, status
+from memory_engine import backup, doctor, status
 from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
@@ -262,12 +262,13 @@ class MemoryEngine:
         return status.of_parts(self._parts)
 
     def examine(self, *, repair: bool = False, progress: Progress = no_progress) -> list[doctor.Finding]:
-        """Check that what is derived matches the messages, and mend it where asked.
+        """Check that the store is sound and what is derived matches the messages, and mend it where asked."""
+        now = to_micros(self.clock.now())
+        return doctor.examine(self._parts.serving(), now=now, repair=repair, progress=progress)
 
-        Raises:
-            StoreError: the store does not answer.
-        """
-        return doctor.examine(self._parts.serving(), repair=repair, progress=progress)
+    def backup(self, progress: Progress = no_progress) -> Iterator[bytes]:
+        """A copy of everything in SQL, of one moment, in pieces; `StoreError` when the store does not answer."""
+        return backup.stream(self.database, self.clock.now(), progress)
 
     def reindex(self, embedder: str | None = None, *, rollback: bool = False) -> Reindexed:
         """Embed every message with this embedder and then use it; the present one serves until that is done.

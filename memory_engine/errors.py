@@ -19,6 +19,8 @@ MemoryEngineError
     SchemaMismatch        the database is of another version than the program
     ReindexRunning        the vectors are being made anew already
     EmbedderMismatch      the store's vectors are another embedder's
+    StoreNotEmpty         a backup is restored into an empty store only
+    BackupDamaged         a backup is not whole; nothing was changed
   EmbedderUnavailable     the embedder cannot be had
   WriterUnavailable       the writer of summaries does not answer; those by quotation stand
   IndexUnavailable        the vector index does not answer; SQL still has everything
@@ -148,6 +150,18 @@ class EmbedderMismatch(StoreError):
     """The vectors of this store are made by another embedder."""
 
     code = "embedder_mismatch"
+
+
+class StoreNotEmpty(StoreError):
+    """Something is remembered here already: restore into an empty store, or say --replace."""
+
+    code = "store_not_empty"
+
+
+class BackupDamaged(StoreError):
+    """The file is no whole backup."""
+
+    code = "backup_damaged"
 
 
 class EmbedderUnavailable(MemoryEngineError):

@@ -28,7 +28,7 @@ from memory_engine.recall.question import QuestionReader
 from memory_engine.recall.recaller import Recaller
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
-from memory_engine.storage import embeddings, migrations, store_settings
+from memory_engine.storage import embeddings, migrations, scopes, store_settings
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.derivation_queue import Stage
 from memory_engine.storage.directory import DataDirectory
@@ -192,10 +192,19 @@ def join(options: Options) -> Parts:
             directory = opened.enter_context(closing(DataDirectory(options.data_dir)))
         database = opened.enter_context(closing(Database(options.database_url or Database.url_in(options.data_dir))))
         migrations.upgrade(database)
+        _look_for_losses(database)
         parts = _joined(options, directory, database)
         opened.pop_all()  # from here on the parts close themselves
     parts.start()
     return parts
+
+
+def _look_for_losses(database: Database) -> None:
+    if database.high_water is None:
+        return
+    with database.read() as db:
+        counters = scopes.counters(db)
+    database.high_water.compare(counters)
 
 
 def _joined(options: Options, directory: DataDirectory | None, database: Database) -> Parts:

@@ -63,6 +63,7 @@ class Prover:
                     for key in receipt.scopes:
                         progress("removing rows", 0)
                         self._eraser.remove_hidden(key, Going(receipt_id=receipt.receipt_id, owner=receipt.owner))
+                        self._serving().residents.forget(key)
             self._clean_index({key for receipt in waiting for key in receipt.scopes}, progress)
             self._database.compact()
             return self._prove(waiting, progress)

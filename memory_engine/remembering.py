@@ -15,7 +15,7 @@ from memory_engine.storage.messages import Derived, Entry
 from memory_engine.storage.threads import Thread
 
 #: Messages that are embedded and kept at once where vectors are made later.
-_BATCH = 128
+_BATCH = 64
 
 
 class Rememberer:

@@ -44,12 +44,16 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
     problem, generation = parts.worker.problem, parts.generation
     embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
     vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
-    return _summaries(parts) | {
-        "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
-        "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
-        "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
-        "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
-    }
+    return (
+        _summaries(parts)
+        | _losses(parts.database)
+        | {
+            "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
+            "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
+            "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
+            "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
+        }
+    )
 
 
 def _summaries(parts: Parts) -> dict[str, PartStatus]:
@@ -58,3 +62,10 @@ def _summaries(parts: Parts) -> dict[str, PartStatus]:
         return {}
     refused = f"written in the background, {rewriter.refused} refused since the start"
     return {"summaries": PartStatus(ok=rewriter.problem is None, detail=rewriter.problem or refused)}
+
+
+def _losses(database: Database) -> dict[str, PartStatus]:
+    """What was acknowledged and is gone, where there is such a thing."""
+    if database.high_water is None or (lost := database.high_water.lost) is None:
+        return {}
+    return {"history": PartStatus(ok=False, detail=f"{lost}; `memory-engine doctor` says what to do")}

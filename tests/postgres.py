@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -21,9 +22,26 @@ def postgres_binaries() -> Path | None:
     return Path(on_path).parent if on_path else None
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that runs."""
+
+    #: Without a database's name.
+    url: str
+    #: Stops it at once, as a machine that goes down does, and starts it again.
+    restart: Callable[[], None]
+
+
 @contextmanager
 def cluster(binaries: Path) -> Iterator[str]:
     """Start a cluster in a folder of its own; yields the URL without a database's name."""
+    with running_cluster(binaries) as running:
+        yield running.url
+
+
+@contextmanager
+def running_cluster(binaries: Path) -> Iterator[Cluster]:
+    """Start a cluster in a folder of its own, which can be restarted."""
     folder = Path(tempfile.mkdtemp(prefix="memory-engine-pg-"))
     # initdb refuses root: then the package's own user does it, in a folder that it may enter.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -42,9 +60,17 @@ def cluster(binaries: Path) -> Iterator[str]:
 
     run("initdb", "-D", str(data), "-U", "tests", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+
+    def start() -> None:
+        run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+
+    def restart() -> None:
+        run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+        start()
+
+    start()
     try:
-        yield f"postgresql+psycopg://tests@127.0.0.1:{port}"
+        yield Cluster(f"postgresql+psycopg://tests@127.0.0.1:{port}", restart)
     finally:
         run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 import time
 from dataclasses import asdict
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
 from api.access import ADMIN
 from api.caller import Caller
@@ -162,6 +164,14 @@ def stats(services: ServicesDep, namespace: NamespaceDep) -> dict[str, int]:
 def doctor(services: ServicesDep, repair: bool = False) -> dict[str, Any]:
     """Check that what is derived matches the messages, and mend it where asked."""
     return {"findings": services.examined(repair=repair)}
+
+
+@router.post("/backup")
+def backup(services: ServicesDep) -> StreamingResponse:
+    """A copy of every namespace, as a file that `memory-engine restore` reads; for this machine's commands."""
+    pieces = services.engine.backup()
+    first = next(pieces)  # a store that does not answer says so before the answer has begun
+    return StreamingResponse(chain([first], pieces), media_type="application/zip")
 
 
 @router.post("/reindex")

@@ -51,6 +51,8 @@ context_messages = Table(
 )
 #: Ids that one statement takes.
 _IN_LIST = 500
+#: What is left of a prompt that held what was erased.
+_NOTHING: dict[str, Any] = {"messages": "", "manifest": {"items": []}}
 
 
 def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> None:
@@ -82,6 +84,12 @@ def load_context(engine: MemoryEngine, scope: Scope, context_id: str) -> dict[st
     return dict(row)
 
 
+def empty(db: Connection, namespace_id: int, context_id: str, now: int) -> None:
+    """Empty one prompt, because something in it is gone; `now` in microseconds."""
+    here = (contexts.c.namespace_id == namespace_id, contexts.c.context_id == context_id)
+    db.execute(update(contexts).where(*here).values(**_NOTHING, erased_at=now))
+
+
 def _find(db: Connection, key: ScopeKey, context_id: str) -> RowMapping | None:
     here = (contexts.c.namespace_id == key.namespace_id, contexts.c.scope_id == key.scope_id)
     return db.execute(select(contexts).where(*here, contexts.c.context_id == context_id)).mappings().first()
@@ -95,8 +103,8 @@ def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], *,
         here = context_messages.c.namespace_id == key.namespace_id
         holding = select(context_messages.c.context_id).where(here, some)
         these = (contexts.c.namespace_id == key.namespace_id, contexts.c.context_id.in_(holding))
-        nothing = {"messages": "", "manifest": {"items": []}, "erased_at": now, "receipt_id": receipt_id}
-        emptied += db.execute(update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**nothing)).rowcount
+        gone = {**_NOTHING, "erased_at": now, "receipt_id": receipt_id}
+        emptied += db.execute(update(contexts).where(*these, contexts.c.erased_at.is_(None)).values(**gone)).rowcount
     return emptied
 
 

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from memory_engine.errors import StoreConflict, StoreError, StoreUnavailable
+from memory_engine.errors import StoreConflict, StoreError, StoreInUse, StoreUnavailable
+from memory_engine.storage import high_water
+from memory_engine.storage.high_water import HighWater
 
 #: An open transaction, as the functions of this folder take it.
 Transaction = Connection
@@ -38,11 +40,17 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self._writers = threading.Lock()
         if self.is_sqlite:
+            file = make_url(url).database
+            #: The file of the database; None on PostgreSQL.
+            self.file = None if file is None else Path(file)
             self._writer = _sqlite_engine(url, writes=True)
             self._reader = _sqlite_engine(url, writes=False)
         else:
+            self.file = None
             self._writer = _server_engine(url)
             self._reader = self._writer
+        #: What was committed last, told outside the database; None on PostgreSQL, whose log is not lost so easily.
+        self.high_water = None if self.file is None else HighWater(self.file)
 
     @staticmethod
     def url_in(directory: Path) -> str:
@@ -60,6 +68,20 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As `read`, where every statement sees the state at the first of them, and rows come in pieces.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        with _translated(), self._reader.connect() as connection:
+            if not self.is_sqlite:  # a read on SQLite sees one state anyway
+                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True, "stream_results": True}
+                connection.execution_options(**options)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; it is durable when the block is left.
 
@@ -70,8 +92,12 @@ class Database:
             with _translated(), self._writer.begin() as connection:
                 yield connection
             return
-        with self._writers, _translated(), self._writer.begin() as connection:
-            yield connection
+        with self._writers:
+            with _translated(), self._writer.begin() as connection:
+                taken = high_water.begin(connection)
+                yield connection
+            if self.high_water is not None:
+                self.high_water.note(taken)
 
     @contextmanager
     def write_alone(self) -> Iterator[Connection]:
@@ -80,6 +106,18 @@ class Database:
             if not self.is_sqlite:  # where every writer begins IMMEDIATE, and so is alone
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
             yield connection
+
+    def refuse_company(self, connection: Connection) -> None:
+        """See to it that nobody else uses a PostgreSQL database; that of SQLite has its folder's lock.
+
+        Raises:
+            StoreInUse: another connection is open.
+        """
+        if self.is_sqlite:
+            return
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        if others := connection.execute(text(query)).scalar_one():
+            raise StoreInUse(f"{others} other connections to the database are open: stop what uses it first.")
 
     def integrity_problems(self) -> list[str]:
         """What SQLite's own check finds wrong in the file; PostgreSQL keeps its own checks."""
@@ -92,10 +130,10 @@ class Database:
     @property
     def files(self) -> list[Path]:
         """The files of a SQLite database that are there, its log among them; none for a server's."""
-        named = make_url(self.url).database if self.is_sqlite else None
-        if named is None:
+        if self.file is None:
             return []
-        return [path for path in (Path(named + end) for end in ("", "-wal", "-shm")) if path.exists()]
+        named = (self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm", ".mark", ".lost"))
+        return [path for path in named if path.exists()]
 
     def compact(self) -> None:
         """Bring what was deleted out of the files, without stopping anybody: of SQLite the log and the free pages.
@@ -144,6 +182,8 @@ class Database:
         """Close every connection."""
         self._writer.dispose()
         self._reader.dispose()
+        if self.high_water is not None:
+            self.high_water.close()
 
 
 def _server_engine(url: str) -> Engine:

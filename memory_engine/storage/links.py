@@ -145,6 +145,18 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
         db.execute(delete(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.link_id.in_(resting)))
 
 
+def remove(db: Connection, key: ScopeKey, link_id: str) -> None:
+    """Remove one link."""
+    db.execute(delete(LinkRow).where(*_is(key, link_id)))
+
+
+def remove_evidence(db: Connection, key: ScopeKey, link_id: str, detail: dict[str, Any]) -> None:
+    """Leave a link without the messages that showed it; `detail` is what it has."""
+    here = (LinkMessage.namespace_id == key.namespace_id, LinkMessage.link_id == link_id)
+    db.execute(delete(LinkMessage).where(*here))
+    db.execute(update(LinkRow).where(*_is(key, link_id)).values(detail={**detail, "places": []}))
+
+
 def of_threads(
     db: Connection, key: ScopeKey, thread_ids: Sequence[str], now: int, *, with_evidence: bool = True
 ) -> list[Link]:

@@ -88,15 +88,15 @@ def _settle(db: Connection, key: ScopeKey, sighting: Sighting) -> None:
             db.execute(update(PatternRow).where(*_is(key, row.pattern_id)).values(superseded_by=by))
 
 
-def retract(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Remove the patterns that rest on these messages; what else showed them is learned from anew."""
+def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], *, stay: bool = False) -> None:
+    """Remove the patterns that rest on these messages; what else showed them, or they if they stay, is learned anew."""
     gone: set[str] = set()
     for start in range(0, len(seqs), IN_LIST):
         some = PatternMessage.seq.in_(seqs[start : start + IN_LIST])
         query = select(PatternMessage.pattern_id).where(*_messages_in_scope(key), some)
         gone |= set(db.execute(query).scalars())
     for pattern_id in sorted(gone):
-        _requeue(db, key, pattern_id, set(seqs))
+        _requeue(db, key, pattern_id, set() if stay else set(seqs))
         here = (*_in_scope(key), PatternRow.superseded_by == pattern_id)
         db.execute(update(PatternRow).where(*here).values(superseded_by=None))
         db.execute(delete(PatternRow).where(*_is(key, pattern_id)))

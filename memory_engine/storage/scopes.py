@@ -1,10 +1,12 @@
 """SQL of namespaces and scopes: which integers stand for an application and a person in it."""
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from memory_engine.models import Scope, ScopeKey
+from memory_engine.storage.high_water import taken_in
 from memory_engine.storage.schema import (
     AssistantThread,
+    ChatMessage,
     MessageChange,
     Namespace,
     NoteRow,
@@ -70,18 +72,22 @@ def _ensure_namespace(db: Connection, name: str, now: int) -> int:
     return db.execute(select(Namespace.namespace_id).where(Namespace.name == name)).scalar_one()
 
 
-def take_seqs(db: Connection, key: ScopeKey, count: int) -> int:
-    """Take `count` places in the order of the scope and return the first.
+def take_seqs(db: Connection, key: ScopeKey, count: int, *, of_messages: bool = True) -> int:
+    """Take `count` places in the order of the scope, for messages or conversations, and return the first.
 
     The counter's row stays locked until the transaction ends, so commit order is seq order.
     """
     last: int = db.execute(_TAKE_SEQS, _taking(key, count)).scalar_one()
+    if count:
+        taken_in(db).note(key, last_seq=last, messages=count if of_messages else 0)
     return last - count + 1
 
 
 def take_changes(db: Connection, key: ScopeKey, count: int) -> int:
     """As `take_seqs`, for edits and erasures; it locks the scope in the same way."""
     last: int = db.execute(_TAKE_CHANGES, _taking(key, count)).scalar_one()
+    if count:
+        taken_in(db).note(key, last_change=last)
     return last - count + 1
 
 
@@ -107,6 +113,18 @@ def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
     return [ScopeKey(*row) for row in db.execute(select(*columns).order_by(*columns))]
+
+
+def counters(db: Connection) -> dict[ScopeKey, tuple[int, int]]:
+    """Every scope's last place and last change."""
+    rows = db.execute(select(ScopeRow.namespace_id, ScopeRow.scope_id, ScopeRow.last_seq, ScopeRow.last_change))
+    return {ScopeKey(row.namespace_id, row.scope_id): (row.last_seq, row.last_change) for row in rows}
+
+
+def high_water(db: Connection) -> tuple[int, int | None]:
+    """How many places were given out in all scopes, and when the newest message was recorded (microseconds)."""
+    places = db.execute(select(func.coalesce(func.sum(ScopeRow.last_seq), 0))).scalar_one()
+    return int(places), db.execute(select(func.max(ChatMessage.recorded_at))).scalar()
 
 
 #: No client can give a name with it.
@@ -136,7 +154,10 @@ def names_in(db: Connection, key: ScopeKey) -> list[str]:
 
 
 def delete_scope(db: Connection, key: ScopeKey) -> dict[str, int]:
-    """Remove a scope whose messages are gone, and its namespace with the last of its scopes; what went, by place."""
+    """Remove a scope whose messages are gone; what went, by place.
+
+    A hidden namespace's row stays: its number must never be another's, and it says nothing but its receipt.
+    """
     counts = {}
     for place, table in (
         ("conversations", AssistantThread), ("patterns", PatternRow), ("notes", NoteRow),
@@ -145,9 +166,7 @@ def delete_scope(db: Connection, key: ScopeKey) -> dict[str, int]:
         here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
         counts[place] = db.execute(delete(table).where(*here)).rowcount
     db.execute(delete(ScopeRow).where(*_is(key)))
-    hidden = (Namespace.namespace_id == key.namespace_id, Namespace.name.startswith(_UNNAMEABLE))
-    others = select(ScopeRow.scope_id).where(ScopeRow.namespace_id == key.namespace_id)
-    db.execute(delete(Namespace).where(*hidden, ~others.exists()))
+    taken_in(db).gone(key)
     return {place: counts[place] for place in ("conversations", "patterns", "notes")}
 
 

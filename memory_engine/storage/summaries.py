@@ -15,7 +15,7 @@ from memory_engine.storage.schema import AssistantThread, ChatMessage, Consolida
 from memory_engine.storage.threads import Thread
 
 #: Messages of a queue row that is to be done at once.
-_AT_ONCE = 1_000_000
+AT_ONCE = 1_000_000
 #: No message stands beyond it.
 _LAST_SEQ = 2**62
 #: A sentence's text, None for a quotation, and what it rests on as (seq, start, end).
@@ -226,7 +226,7 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> Non
         here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
         rests = (SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)
         db.execute(delete(SummaryRow).where(*here, rests))
-        enqueue(db, key, thread_id, _AT_ONCE, now)
+        enqueue(db, key, thread_id, AT_ONCE, now)
 
 
 def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:

@@ -80,7 +80,7 @@ def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:
 
 def open_thread(db: Connection, key: ScopeKey, row: dict[str, Any]) -> Thread:
     """Open a conversation; the row names its conversation_id, thread_id, agent, created_at, recorded_at."""
-    opened = take_seqs(db, key, 1)
+    opened = take_seqs(db, key, 1, of_messages=False)
     values = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "opened_seq": opened}
     db.execute(insert(AssistantThread).values(**values, **row))
     ids = {"thread_id": row["thread_id"], "conversation_id": row["conversation_id"]}

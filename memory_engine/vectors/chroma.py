@@ -36,7 +36,7 @@ class Chroma:
     """Chroma in this process or on a server, opened on first use."""
 
     def __init__(self, connect: "Callable[[], ClientAPI]", folder: Path | None) -> None:
-        """Take a function that opens the client, and the folder of its files, where these are ours."""
+        """Take a function that opens the client, and the folder that it opens, if it is one."""
         self._connect = connect
         #: None for a server, whose files are out of reach.
         self.folder = folder
@@ -84,12 +84,15 @@ class Chroma:
                 self._client = cast("Client", self._connect())
             return self._client
 
-    def remove_files(self) -> None:
-        """Remove the folder with all that is in it; everything there can be made anew."""
-        self.close()
-        with _translated(), self._lock:
-            if self.folder is not None and self.folder.exists():
-                shutil.rmtree(self.folder)
+    def remove(self) -> None:
+        """Throw the folder of an embedded Chroma away, for it to be made anew; a server's is not ours."""
+        try:
+            self.close()
+        except IndexUnavailable:
+            self._client = None  # broken files may refuse even that
+        if self.folder is not None and self.folder.exists():
+            with _translated():
+                shutil.rmtree(self.folder) if self.folder.is_dir() else self.folder.unlink()
 
     def close(self) -> None:
         """Let go of the folder or the connection."""
@@ -171,19 +174,27 @@ class ChromaIndex:
             collection = self._find(scope)
             return 0 if collection is None else int(collection.count())
 
+    def begin_anew(self) -> None:
+        """Throw every collection of an embedded Chroma away, broken files too.
+
+        Raises:
+            IndexUnavailable: the files cannot be removed.
+        """
+        with self._lock:
+            self._collections.clear()
+            self._chroma.remove()
+
     def drop_for_good(self, scopes: Iterable[ScopeKey]) -> None:
         """Leave nothing of these scopes' vectors in any file of ours; of a folder everything goes.
 
         Raises:
             IndexUnavailable: Chroma does not answer.
         """
-        if self._chroma.folder is None:
-            for scope in scopes:
-                self.drop(scope)
+        if self._chroma.folder is not None:
+            self.begin_anew()
             return
-        with self._lock:
-            self._collections.clear()
-            self._chroma.remove_files()
+        for scope in scopes:
+            self.drop(scope)
 
     def drop(self, scope: ScopeKey) -> None:
         """Delete the scope's collection.

@@ -49,7 +49,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         assert samples.answers(engine) != before, "another space ranks in another way"
         engine.remember("later", said("The zeppelin lands on Tuesday."))
         assert engine.recall("zeppelin")
-        assert engine.examine()[2].healthy
+        assert {f.check: f for f in engine.examine()}["strata"].healthy
     with opened(tmp_path / "data") as engine:
         assert engine.parts()["embedder"].detail.startswith("minilm"), "the store remembers"
         back = engine.reindex(rollback=True)

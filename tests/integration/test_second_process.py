@@ -139,7 +139,9 @@ def test_a_service_that_is_told_to_stop_closes_its_store(tmp_path: Path, number:
     service.process.send_signal(number)
     assert service.process.wait(30) == 0
     left = {path.name for path in (tmp_path / "data").iterdir()}
-    assert left == {"memory.sqlite3", "memory-engine.lock"}, "no write-ahead log, no service.json"
+    assert left == {"memory.sqlite3", "memory.sqlite3.mark", "memory-engine.lock"}, (
+        "no write-ahead log, no service.json"
+    )
     service.stop()
 
 

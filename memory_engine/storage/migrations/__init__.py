@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parent
 def current(database: Database) -> str | None:
     """The revision that the database has, or None when it is empty."""
     with database.read() as db:
-        return _revision(db)
+        return revision(db)
 
 
 def upgrade(database: Database) -> bool:
@@ -31,14 +31,12 @@ def upgrade(database: Database) -> bool:
     found = current(database)
     if found == HEAD:
         return False
-    from alembic import command  # takes half a second, and most starts do not need it
-
     if found is not None and found > HEAD:
         raise SchemaMismatch(f"The database has schema {found}; this program knows {HEAD} and earlier.")
     with database.write_alone() as db:
-        if _revision(db) == HEAD:
+        if revision(db) == HEAD:
             return False  # another process was faster
-        command.upgrade(_config(db), "head")
+        upgrade_within(db, "head")
     return True
 
 
@@ -50,7 +48,15 @@ def history() -> list[tuple[str, str]]:
     return [(revision.revision, revision.doc) for revision in reversed(list(revisions))]
 
 
-def _revision(db: Connection) -> str | None:
+def upgrade_within(db: Connection, to: str) -> None:
+    """Bring the tables to a revision, or to `head`, within an open transaction."""
+    from alembic import command  # takes half a second, and most starts do not need it
+
+    command.upgrade(_config(db), to)
+
+
+def revision(db: Connection) -> str | None:
+    """The revision that the database has, within an open transaction, or None when it is empty."""
     if not inspect(db).has_table("alembic_version"):
         return None
     return db.execute(text("SELECT version_num FROM alembic_version")).scalar()

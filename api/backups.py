@@ -1,0 +1,60 @@
+"""Backups as files: written with the user's rights, under their name only once they are whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from api.bootstrap import open_database
+from api.client import ServiceError
+from assistant import Settings
+from memory_engine import restoring
+from memory_engine.backup import Manifest
+from memory_engine.clock import SystemClock
+from memory_engine.models import to_micros
+from memory_engine.ports import Progress
+from memory_engine.storage.directory import DataDirectory
+
+
+def write(path: Path, pieces: Iterator[bytes], progress: Progress) -> Manifest:
+    """Write a backup to a new file, readable by its owner alone, and check it.
+
+    Raises:
+        ServiceError: the file is there already, or cannot be written; nothing is left of it.
+        StoreError: the store does not answer.
+    """
+    if path.exists():
+        raise ServiceError(f"{path} is there already; a backup takes a new name.")
+    part = path.with_name(path.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        manifest = restoring.check(part, progress)
+        part.rename(path)
+    except OSError as exc:
+        raise ServiceError(f"{path} cannot be written: {exc.strerror}.") from exc
+    finally:
+        part.unlink(missing_ok=True)
+    return manifest
+
+
+def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress) -> Manifest:
+    """Put a backup into the store that the settings name, which nobody else may use meanwhile.
+
+    Raises:
+        StoreInUse: a service runs on the store.
+        StoreError: the file is not whole, or the store is not empty; nothing was changed.
+    """
+    with ExitStack() as opened:
+        if settings.database_url is not None and settings.chroma_url is None:
+            opened.enter_context(closing(DataDirectory(settings.data_dir)))
+        database = opened.enter_context(open_database(settings))
+        now = to_micros(SystemClock().now())
+        manifest = restoring.restore(database, path, replace=replace, now=now, progress=progress)
+        if settings.chroma_url is None:
+            shutil.rmtree(settings.data_dir / "chroma", ignore_errors=True)  # what was there is of other rows
+    return manifest

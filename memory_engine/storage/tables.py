@@ -1,0 +1,104 @@
+"""SQL of whole tables, read as JSON and written back: what a backup reads, and what a restore writes.
+
+The tables are those that the database has, whatever their schema, so a backup of an earlier one can be restored too.
+"""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import JSON, Connection, LargeBinary, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy.types import NullType
+
+from memory_engine.errors import StoreError
+
+#: Rows that are read, and written, at once.
+_BATCH = 2_000
+#: Says which schema the database has; a restore makes it itself.
+_OF_ALEMBIC = "alembic_version"
+
+
+def all_tables(db: Connection) -> list[Table]:
+    """The database's tables, each after those that it refers to.
+
+    Raises:
+        StoreError: a column has a type that is not known here.
+    """
+    found = MetaData()
+    found.reflect(db)
+    tables = [table for table in found.sorted_tables if table.name != _OF_ALEMBIC]
+    for table in tables:
+        for column in table.columns:
+            if isinstance(column.type, NullType):
+                raise StoreError(f"The column {table.name}.{column.name} has a type that cannot be read.")
+            if isinstance(column.type, JSON):
+                column.type = JSON(none_as_null=True)  # a missing value stays one
+    return tables
+
+
+def count_rows(db: Connection, table: Table) -> int:
+    """How many rows the table has."""
+    return db.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def read_rows(db: Connection, table: Table) -> Iterator[list[list[Any]]]:
+    """The table's rows in batches, each row a list of JSON values in the order of the columns."""
+    blobs = _binary_columns(table.columns.values())
+    rows = db.execution_options(yield_per=_BATCH).execute(select(table))
+    for some in rows.partitions():
+        batch = [list(row) for row in some]
+        for row in batch:
+            _convert(row, blobs, lambda value: base64.b64encode(value).decode())
+        yield batch
+
+
+def write_rows(db: Connection, table: Table, columns: Sequence[str], rows: Iterator[list[Any]]) -> Iterator[int]:
+    """Insert rows as `read_rows` gives them; says after each batch how many it were.
+
+    Raises:
+        StoreError: the table has no such column.
+    """
+    if missing := [name for name in columns if name not in table.columns]:
+        raise StoreError(f"The table {table.name} has no column {missing[0]}.")
+    blobs = _binary_columns([table.columns[name] for name in columns])
+    while batch := list(islice(rows, _BATCH)):
+        for row in batch:
+            _convert(row, blobs, base64.b64decode)
+        db.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in batch])
+        yield len(batch)
+
+
+def drop_all(db: Connection) -> None:
+    """Remove every table, with what it holds."""
+    found = MetaData()
+    found.reflect(db)
+    found.drop_all(db)
+
+
+def names(db: Connection) -> list[str]:
+    """The names of the database's tables."""
+    return inspect(db).get_table_names()
+
+
+def settle_counters(db: Connection) -> None:
+    """Let the numbers that PostgreSQL gives out go on after those that were written; SQLite looks by itself."""
+    if db.dialect.name == "sqlite":
+        return
+    for table in all_tables(db):
+        for column in table.primary_key.columns:
+            place = {"table_name": table.name, "column_name": column.name}
+            counter = db.execute(text("SELECT pg_get_serial_sequence(:table_name, :column_name)"), place).scalar()
+            newest = db.execute(select(func.max(column))).scalar() if counter is not None else None
+            if newest is not None:
+                db.execute(text("SELECT setval(:counter, :newest)"), {"counter": counter, "newest": newest})
+
+
+def _binary_columns(columns: Sequence[Any]) -> list[int]:
+    return [place for place, column in enumerate(columns) if isinstance(column.type, LargeBinary)]
+
+
+def _convert(row: list[Any], places: Sequence[int], convert: Callable[[Any], Any]) -> None:
+    for place in places:
+        if row[place] is not None:
+            row[place] = convert(row[place])

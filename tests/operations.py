@@ -1,0 +1,130 @@
+"""A client that does everything at random, and knows what was acknowledged: for killing the service under it."""
+
+import json
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from tests.running_service import RunningService
+
+#: Method, path and body.
+Request = tuple[str, str, dict[str, Any] | None]
+_KINDS = ("remember", "edit", "erase", "recall", "context", "link", "note", "doctor", "reindex", "backup")
+_WEIGHTS = (10, 3, 2, 3, 2, 1, 1, 1, 1, 1)
+
+
+@dataclass
+class Client:
+    """One conversation's client, alone in its user's memory."""
+
+    name: str
+    chance: random.Random
+    #: What was acknowledged last of each message, None once it is erased; and what may be either way.
+    known: dict[str, str | None] = field(default_factory=dict)
+    unanswered: dict[str, str | None] = field(default_factory=dict)
+    count: int = 0
+    done: int = 0
+
+    def run(self, service: RunningService, answered: Callable[[], None]) -> None:
+        """Go on until the service is gone, telling of each acknowledgment."""
+        token = json.loads((service.data_dir / "service.json").read_text())["token"]
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx2.Client(base_url=service.address, timeout=60, trust_env=False, headers=headers) as http:
+            try:
+                while True:
+                    self.step(http)
+                    answered()
+            except httpx2.TransportError:
+                return
+
+    def step(self, http: httpx2.Client) -> None:
+        (kind,) = self.chance.choices(_KINDS, _WEIGHTS)
+        alive = [name for name, said in self.known.items() if said is not None]
+        if kind in ("edit", "erase", "link") and not alive:
+            kind = "remember"
+        asked: dict[str, str | None] = {}
+        if kind == "remember":
+            self.count += 1
+            asked = {f"{self.name}-{self.count}-{part}": f"{self.name} says {self.count} {part}" for part in range(3)}
+            rows = [{"role": "user", "content": said, "id": name} for name, said in asked.items()]
+            request: Request = ("POST", "/v1/memory/messages", {"conversation_id": self.name, "messages": rows})
+        elif kind == "edit":
+            name = self.chance.choice(alive)
+            asked = {name: f"{self.name} corrects {self.chance.random()}"}
+            request = ("PATCH", f"/v1/memory/messages/{name}", {"content": asked[name]})
+        elif kind == "erase":
+            name = self.chance.choice(alive)
+            asked = {name: None}
+            request = ("POST", "/v1/memory/erase", {"message_ids": [name]})
+        else:
+            request = self._other(kind)
+        self.unanswered = asked
+        self._answered(http, *request)
+        self.known.update(asked)
+        self.unanswered = {}
+        self.done += 1
+
+    def _other(self, kind: str) -> Request:
+        others: dict[str, Request] = {
+            "recall": ("POST", "/v1/memory/recall", {"query": f"what does {self.name} say"}),
+            "context": ("POST", "/v1/memory/context", {"conversation_id": self.name, "message": "What was said?"}),
+            "note": ("PUT", f"/v1/memory/notes/{self.name}", {"text": f"note {self.done}"}),
+            "doctor": ("POST", "/v1/memory/doctor?repair=true", None),
+            "reindex": ("POST", "/v1/memory/reindex", {}),
+            "backup": ("POST", "/v1/memory/backup", None),
+            "link": ("GET", f"/v1/memory/conversations/{self.name}/links", None),
+        }
+        return others[kind]
+
+    def _answered(self, http: httpx2.Client, method: str, path: str, body: dict[str, Any] | None) -> None:
+        if body:
+            body = {**body, "user": self.name}
+        params = {"user": self.name} if method == "GET" else {}
+        answer = http.request(method, path, json=body, params=params)
+        assert answer.status_code in (200, 201, 404, 409), (path, answer.text)
+
+    def check(self, service: RunningService) -> None:
+        """What was acknowledged stands as it was said; what was not answered stands whole or not at all."""
+        found = self._stored(service)
+        for name, said in self.known.items():
+            allowed = {said, self.unanswered.get(name, said)}
+            assert found.get(name) in allowed, (name, said, found.get(name))
+        fresh = {name for name in self.unanswered if name not in self.known}
+        there = fresh & set(found)
+        assert there in (set(), fresh), f"half of a batch is there: {there}"
+        assert set(found) <= set(self.known) | fresh
+        self.known |= {name: found.get(name) for name in (self.unanswered.keys() - fresh) | there}
+        self.unanswered = {}
+
+    def _stored(self, service: RunningService) -> dict[str, str]:
+        found: dict[str, str] = {}
+        after: dict[str, str] = {}
+        while True:
+            path = f"/v1/memory/conversations/{self.name}/messages"
+            asked = {"user": self.name, "order": "asc", "limit": "1000", **after}
+            answer = service.http.get(path, params=asked)
+            if answer.status_code == 404:
+                return {}
+            page = answer.json()
+            found |= {row["message_id"]: row["content"] for row in page["data"]}
+            if not page["has_more"]:
+                return found
+            after = {"after": page["last_id"]}
+
+
+def killed_after(service: RunningService, clients: list[Client], operations: int, delay: float) -> None:
+    """Let the clients do what they like, and kill the service so many seconds after so many acknowledgments."""
+    answers = threading.Semaphore(0)
+    threads = [threading.Thread(target=client.run, args=(service, answers.release)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for _ in range(operations):
+        assert answers.acquire(timeout=60), "the service answers nothing any more"
+    threading.Event().wait(delay)
+    service.kill()
+    for thread in threads:
+        thread.join()
