@@ -9,10 +9,10 @@ from pathlib import Path
 from api.bootstrap import open_database
 from api.client import ServiceError
 from assistant import Settings
+from assistant.copies import Copies
 from memory_engine import restoring
 from memory_engine.backup import Manifest
 from memory_engine.clock import SystemClock
-from memory_engine.models import to_micros
 from memory_engine.ports import Progress
 from memory_engine.storage.directory import DataDirectory
 
@@ -53,8 +53,9 @@ def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress
         if settings.database_url is not None and settings.chroma_url is None:
             opened.enter_context(closing(DataDirectory(settings.data_dir)))
         database = opened.enter_context(open_database(settings))
-        now = to_micros(SystemClock().now())
-        manifest = restoring.restore(database, path, replace=replace, now=now, progress=progress)
+        clock = SystemClock()
+        keepers = {"assistant": Copies(clock)}
+        manifest = restoring.restore(database, path, clock, keepers, replace=replace, progress=progress)
         if settings.chroma_url is None:
             shutil.rmtree(settings.data_dir / "chroma", ignore_errors=True)  # what was there is of other rows
     return manifest

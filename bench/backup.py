@@ -36,7 +36,7 @@ def make(url: str, file: Path) -> Manifest:
 def bring_back(url: str, file: Path) -> None:
     """Restore the file into an empty database."""
     with closing(Database(url)) as database, timed(f"restore into {url.partition(':')[0]}"):
-        restoring.restore(database, file, replace=False, now=0)
+        restoring.restore(database, file, SystemClock(), {}, replace=False)
 
 
 def main() -> None:

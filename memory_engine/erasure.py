@@ -15,6 +15,8 @@ from memory_engine.storage.receipts import Receipt
 
 #: Messages of a user or a namespace that go in one transaction.
 _SLICE = 200
+#: Who asks for what a backup must not bring back.
+_RESTORE = "restore"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +110,7 @@ class Eraser:
             going = self._open(db, scope, "user", by, [key])
             scopes.hide_scope(db, key, going.receipt_id)
             self._look_for(db, going, [scope.user or ""])
+            self._note_names(db, scope, going, "user", [""])
             return self._read(db, going.owner, going.receipt_id)
 
     def erase_namespace(self, namespace: str, by: str) -> Receipt:
@@ -125,6 +128,7 @@ class Eraser:
             going = self._open(db, Scope(namespace=namespace), "namespace", by, keys)
             self._look_for(db, going, [namespace, *(user or "" for user, _ in found)])
             scopes.hide_namespace(db, keys[0].namespace_id, going.receipt_id)
+            self._note_names(db, Scope(namespace=namespace), going, "namespace", [""])
             return self._read(db, going.owner, going.receipt_id)
 
     def receipt(self, namespace: str, receipt_id: str) -> Receipt:
@@ -158,13 +162,55 @@ class Eraser:
                     return
                 self._remove(db, key, list(messages.by_seqs(db, key, seqs).values()), going)
 
+    def erase_again(self, db: Transaction, made_at: int) -> int:
+        """Take what was erased out of rows that were copied at `made_at` (microseconds); how many messages it were."""
+        removed = 0
+        for namespace in scopes.namespaces(db):
+            for user, key in scopes.of_namespace(db, namespace):
+                scope = Scope(namespace=namespace, user=user)
+                if self._went_whole(db, scope, made_at):
+                    going = self._open(db, scope, "user", _RESTORE, [key])
+                    scopes.hide_scope(db, key, going.receipt_id)
+                    self._note_names(db, scope, going, "user", [""])
+                    continue
+                removed += self._erase_known(db, scope, key, made_at)
+        return removed
+
+    def _went_whole(self, db: Transaction, scope: Scope, made_at: int) -> bool:
+        whole = [(scope, "user"), (Scope(namespace=scope.namespace), "namespace")]
+        digests = [self._digests.of_name(whose, kind, "") for whose, kind in whole]
+        return any(receipts.erased_since(db, digest, made_at) for digest in digests)
+
+    def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> int:
+        """Remove the messages of a scope that the list names, and conversations that are empty without them."""
+        owner = self._digests.of_namespace(scope.namespace)
+        after, gone = 0, list[Message]()
+        while seqs := messages.first_seqs(db, key, _SLICE, after=after):
+            after = seqs[-1]
+            digest_of = {
+                self._digests.of_message(owner, message.message_id, message.text): message
+                for message in messages.by_seqs(db, key, seqs).values()
+            }
+            gone += [digest_of[digest] for digest in receipts.suppressed(db, list(digest_of))]
+        if gone:
+            going = self._open(db, scope, "messages", _RESTORE, [key])
+            self._remove(db, key, gone, going)
+            self._note_names(db, scope, going, "message", [message.message_id for message in gone])
+        for thread in threads.empty(db, key):
+            name = self._digests.of_name(scope, "conversation", thread.conversation_id)
+            if receipts.erased_since(db, name, made_at):
+                threads.delete_thread(db, thread)
+        return len(gone)
+
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
         """Remove messages and all that rests on them; the receipt counts them and knows what to look for."""
         ids, seqs = [message.message_id for message in gone], sorted(message.seq for message in gone)
         quoting = [seq for seq in receipts.quoting(db, key, ids) if seq not in set(seqs)]
         counts = receipts.rows_of(db, key, seqs) | {"quotes": len(quoting)}
         self._look_for(db, going, receipts.texts_of(db, key, gone), receipts.derived_of(db, key, seqs))
-        digests = [self._digests.of_message(going.owner, message.message_id, message.text) for message in gone]
+        # A backup may hold it in the words of any of its versions.
+        told = receipts.versions_of(db, key, gone)
+        digests = [self._digests.of_message(going.owner, name, text) for name, text in told]
         receipts.suppress(db, going.receipt_id, digests)
         if seqs:
             changes.note(db, key, sorted([*seqs, *quoting]), to_micros(self._clock.now()))

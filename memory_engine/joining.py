@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from memory_engine import suppression
 from memory_engine.canaries import Hasher
 from memory_engine.consolidation.consolidator import Consolidator
 from memory_engine.consolidation.quoting import Quoter
@@ -222,7 +223,7 @@ def _joined(options: Options, directory: DataDirectory | None, database: Databas
             chroma=_chroma(options),
             store_id=store_settings.set_once(db, "store_id", secrets.token_hex(4)),
             term_key=bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16))),
-            erasure_key=bytes.fromhex(store_settings.set_once(db, "erasure_key", secrets.token_hex(32))),
+            erasure_key=bytes.fromhex(store_settings.set_once(db, suppression.KEY, secrets.token_hex(32))),
         )
     return Parts(directory, store, _generation(store, name, embedder, space_id))
 

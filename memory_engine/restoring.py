@@ -5,14 +5,18 @@ import json
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from memory_engine import suppression
 from memory_engine.backup import FORMAT, MANIFEST, Manifest, TableEntry, table_file
+from memory_engine.erasure import Keeper
 from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
-from memory_engine.ports import Progress, no_progress
+from memory_engine.models import to_micros
+from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import migrations, outbox, scopes, store_settings, tables
 from memory_engine.storage.database import Database, Transaction
 
@@ -42,11 +46,22 @@ def check(path: Path, progress: Progress = no_progress) -> Manifest:
     return manifest
 
 
-def restore(database: Database, path: Path, *, replace: bool, now: int, progress: Progress = no_progress) -> Manifest:
+def restore(
+    database: Database, path: Path, clock: Clock, keepers: Mapping[str, Keeper], *,
+    replace: bool, progress: Progress = no_progress,
+) -> Manifest:  # fmt: skip
     """Put a backup into a database that holds nothing, or with `replace` in place of what it holds.
 
     The rows are written into tables of the backup's own schema, which is then brought to this program's. Either all
-    of it is there in the end or nothing has changed. `now` in microseconds.
+    of it is there in the end or nothing has changed. What this store erased, or the backup's, does not come back.
+
+    Args:
+        database: the store; nobody else may use it meanwhile.
+        path: the backup.
+        clock: tells the time of what is noted.
+        keepers: who keeps copies of messages in the same database.
+        replace: put it in place of what is there.
+        progress: told of each table.
 
     Raises:
         BackupDamaged: the file is not whole.
@@ -60,6 +75,7 @@ def restore(database: Database, path: Path, *, replace: bool, now: int, progress
         database.refuse_company(db)
         if not replace and is_used(db):
             raise StoreNotEmpty
+        erased = suppression.take_along(db)
         tables.drop_all(db)
         migrations.upgrade_within(db, manifest.schema)
         for table in tables.all_tables(db):
@@ -69,7 +85,11 @@ def restore(database: Database, path: Path, *, replace: bool, now: int, progress
                 for written in tables.write_rows(db, table, entry.columns, _rows(member)):
                     progress(f"restoring {table.name}", written)
         migrations.upgrade_within(db, "head")
-        _settle(db, now)
+        _settle(db, to_micros(clock.now()))
+        if erased is not None:
+            suppression.put_back(db, erased)
+        made_at = to_micros(datetime.fromisoformat(manifest.made_at))
+        suppression.erase_again(database, db, clock, keepers, made_at=made_at)
     if database.high_water is not None:
         database.high_water.forget()
     return manifest
@@ -81,10 +101,7 @@ def is_used(db: Transaction) -> bool:
 
 
 def _settle(db: Transaction, now: int) -> None:
-    """What has to be so once the rows are in and the schema is this program's; within the restore's transaction.
-
-    What must not come back with a backup, such as what was erased since, is to be taken out here.
-    """
+    """What has to be so once the rows are in and the schema is this program's; within the restore's transaction."""
     tables.settle_counters(db)
     # Another name for the vector index's collections: those of before know nothing of these rows.
     store_settings.put(db, "store_id", secrets.token_hex(4))

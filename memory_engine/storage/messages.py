@@ -263,9 +263,9 @@ def seqs_of_thread(db: Connection, thread: Thread) -> list[int]:
     return list(db.execute(select(ChatMessage.seq).where(*_of_thread(thread)).order_by(ChatMessage.seq)).scalars())
 
 
-def first_seqs(db: Connection, key: ScopeKey, limit: int) -> list[int]:
-    """The places of the oldest messages of a scope."""
-    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+def first_seqs(db: Connection, key: ScopeKey, limit: int, *, after: int = 0) -> list[int]:
+    """The places of the first messages of a scope after one."""
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id, ChatMessage.seq > after)
     return list(db.execute(select(ChatMessage.seq).where(*here).order_by(ChatMessage.seq).limit(limit)).scalars())
 
 

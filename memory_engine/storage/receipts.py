@@ -130,14 +130,31 @@ def suppress(db: Connection, receipt_id: str, digests: Iterable[str]) -> None:
     _insert_new(db, Suppression, receipt_id, digests)
 
 
-def note_names(db: Connection, receipt_id: str, digests: Iterable[str]) -> None:
-    """Note the ids that were erased."""
+def note_names(db: Connection, receipt_id: str, digests: Sequence[str]) -> None:
+    """Note the ids that were erased; of one that is erased again the newest receipt counts."""
+    for start in range(0, len(digests), IN_LIST):
+        db.execute(delete(ErasedName).where(ErasedName.digest.in_(digests[start : start + IN_LIST])))
     _insert_new(db, ErasedName, receipt_id, digests)
 
 
 def erased_by(db: Connection, digest: str) -> str | None:
     """The receipt of the id with this digest, or None when it was never erased."""
     return db.execute(select(ErasedName.receipt_id).where(ErasedName.digest == digest)).scalar()
+
+
+def erased_since(db: Connection, digest: str, moment: int) -> bool:
+    """Whether the name with this digest was erased after a moment, in microseconds."""
+    query = select(ErasureReceipt.receipt_id).join(ErasedName, ErasedName.receipt_id == ErasureReceipt.receipt_id)
+    return (
+        db.execute(query.where(ErasedName.digest == digest, ErasureReceipt.requested_at > moment)).first() is not None
+    )
+
+
+def versions_of(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """The id of each message with each text that it ever had."""
+    names = {message.seq: message.message_id for message in messages}
+    before = [(names[row.seq], row.content) for row in _rows(db, MessageVersion, key, list(names))]
+    return [*((message.message_id, message.text) for message in messages), *before]
 
 
 def suppressed(db: Connection, digests: Sequence[str]) -> set[str]:

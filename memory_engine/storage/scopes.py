@@ -15,6 +15,8 @@ from memory_engine.storage.schema import (
     ScopeRow,
 )
 
+#: What is hidden is named so; no client can give a name with it.
+_UNNAMEABLE = "\x01"
 #: A scope_id that is never given out: who has said nothing yet owns nothing.
 NOBODY = 0
 
@@ -105,8 +107,15 @@ def of_namespace(db: Connection, name: str) -> list[tuple[str | None, ScopeKey]]
     """The users of a namespace, each with the scope's key; None is the default user."""
     columns = (ScopeRow.user_name, ScopeRow.namespace_id, ScopeRow.scope_id)
     query = select(*columns).join(Namespace, Namespace.namespace_id == ScopeRow.namespace_id)
-    rows = db.execute(query.where(Namespace.name == name).order_by(ScopeRow.scope_id))
+    shown = (Namespace.name == name, ~ScopeRow.user_name.startswith(_UNNAMEABLE))
+    rows = db.execute(query.where(*shown).order_by(ScopeRow.scope_id))
     return [(user or None, ScopeKey(*key)) for user, *key in rows]
+
+
+def namespaces(db: Connection) -> list[str]:
+    """The names of the namespaces, those that are hidden left out."""
+    query = select(Namespace.name).where(~Namespace.name.startswith(_UNNAMEABLE)).order_by(Namespace.namespace_id)
+    return list(db.execute(query).scalars())
 
 
 def all_scopes(db: Connection) -> list[ScopeKey]:
@@ -125,10 +134,6 @@ def high_water(db: Connection) -> tuple[int, int | None]:
     """How many places were given out in all scopes, and when the newest message was recorded (microseconds)."""
     places = db.execute(select(func.coalesce(func.sum(ScopeRow.last_seq), 0))).scalar_one()
     return int(places), db.execute(select(func.max(ChatMessage.recorded_at))).scalar()
-
-
-#: No client can give a name with it.
-_UNNAMEABLE = "\x01"
 
 
 def hide_scope(db: Connection, key: ScopeKey, receipt_id: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import JSON, Connection, LargeBinary, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy import JSON, Connection, LargeBinary, MetaData, Table, delete, func, insert, inspect, select, text
 from sqlalchemy.types import NullType
 
 from memory_engine.errors import StoreError
@@ -45,7 +45,7 @@ def count_rows(db: Connection, table: Table) -> int:
 def read_rows(db: Connection, table: Table) -> Iterator[list[list[Any]]]:
     """The table's rows in batches, each row a list of JSON values in the order of the columns."""
     blobs = _binary_columns(table.columns.values())
-    rows = db.execution_options(yield_per=_BATCH).execute(select(table))
+    rows = db.execute(select(table).execution_options(yield_per=_BATCH))
     for some in rows.partitions():
         batch = [list(row) for row in some]
         for row in batch:
@@ -67,6 +67,25 @@ def write_rows(db: Connection, table: Table, columns: Sequence[str], rows: Itera
             _convert(row, blobs, base64.b64decode)
         db.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in batch])
         yield len(batch)
+
+
+def empty(db: Connection, name: str) -> None:
+    """Remove the rows of a table."""
+    db.execute(delete(_table(db, name)))
+
+
+def add_rows(db: Connection, name: str, columns: Sequence[str], rows: Sequence[list[Any]]) -> None:
+    """Insert those of the rows, as `read_rows` gave them, whose primary key is not there yet."""
+    table = _table(db, name)
+    known = {tuple(row) for row in db.execute(select(*table.primary_key.columns))}
+    places = [list(columns).index(column.name) for column in table.primary_key.columns]
+    fresh = (list(row) for row in rows if tuple(row[place] for place in places) not in known)
+    for _ in write_rows(db, table, columns, fresh):
+        pass
+
+
+def _table(db: Connection, name: str) -> Table:
+    return next(table for table in all_tables(db) if table.name == name)
 
 
 def drop_all(db: Connection) -> None:

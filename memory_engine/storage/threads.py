@@ -96,6 +96,18 @@ def set_agent(db: Connection, thread: Thread, agent: str) -> None:
     db.execute(update(AssistantThread).where(*here).values(agent=agent))
 
 
+def empty(db: Connection, key: ScopeKey) -> list[Thread]:
+    """The scope's conversations in which nothing stands."""
+    said = select(ChatMessage.seq).where(
+        ChatMessage.namespace_id == AssistantThread.namespace_id, ChatMessage.thread_id == AssistantThread.thread_id
+    )
+    columns = (AssistantThread.thread_id, AssistantThread.conversation_id, AssistantThread.agent)
+    rows = db.execute(select(*columns).where(*_in_scope(key), ~said.exists()))
+    return [
+        Thread(thread_id=row.thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent) for row in rows
+    ]
+
+
 def delete_thread(db: Connection, thread: Thread) -> None:
     """Remove a conversation whose messages are gone."""
     here = (

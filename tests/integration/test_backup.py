@@ -15,6 +15,7 @@ from api import backups
 from api.client import ServiceError
 from assistant import load_settings
 from memory_engine import MemoryEngine, Page, backup, restoring
+from memory_engine.clock import SystemClock
 from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreInUse, StoreNotEmpty
 from memory_engine.ports import no_progress
 from memory_engine.storage import migrations, tables
@@ -38,7 +39,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def put(path: Path, url: str, *, replace: bool = False) -> None:
     with closing(Database(url)) as database:
-        restoring.restore(database, path, replace=replace, now=0)
+        restoring.restore(database, path, SystemClock(), {}, replace=replace)
 
 
 def rows(url: str) -> dict[str, list[str]]:
