@@ -144,6 +144,28 @@ def doctor(
 
 
 @app.command()
+def erase(
+    what: Annotated[str | None, typer.Argument(help="message, conversation, user or namespace.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Which; of messages several.")] = None,
+    of_user: Annotated[str | None, typer.Option("--of-user", help="Whose a message or conversation is.")] = None,
+    verify: Annotated[str | None, typer.Option(metavar="RECEIPT", help="Look again for what was erased then.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Erase for good, and prove it by a scan of every byte of the store's files."""
+    from api import console, erasing
+    from api.client import open_client
+
+    body = None if verify is not None else erasing.body_of(what, names or [], of_user)
+    if body is not None and not (yes or typer.confirm("This cannot be undone. Erase it?")):
+        raise typer.Exit(1)
+    with open_client(data_dir) as client, console.working("Looking through every byte"):
+        receipt = erasing.proved(client, verify, body)
+    if not console.print_receipt(receipt):
+        raise typer.Exit(1)
+
+
+@app.command()
 def reindex(
     embedder: Annotated[
         str | None, typer.Option(help="static, minilm or openai:MODEL; the one in use unless given.")

@@ -165,6 +165,24 @@ def print_prompt(prompt: dict[str, Any]) -> None:
     _out.print(f"left out: {len(manifest['left_out'])}   manifest: {prompt['manifest_id']}", highlight=False)
 
 
+def print_receipt(receipt: dict[str, Any]) -> bool:
+    """What was erased and what a scan found of it; whether it found nothing."""
+    went = ", ".join(f"{count:,} {place}" for place, count in receipt["counts"].items() if count)
+    _out.print(f"{receipt['receipt_id']}: {receipt['kind']}, {receipt['state']}; went: {went}", highlight=False)
+    scan = receipt["scan"]
+    if scan is None:
+        return False
+    looked = f"{scan['canaries']:,} pieces were looked for in {scan['files']} files, {scan['bytes']:,} bytes"
+    _out.print(f"{looked}: {scan['found']:,} found", highlight=False)
+    if scan["found"]:
+        _out.print(f"in {', '.join(scan['found_in'])}", highlight=False, markup=False)
+    if scan["said_elsewhere"]:
+        where = ", ".join(f"{table} ({count})" for table, count in scan["said_elsewhere"].items())
+        _out.print(f"the same words stand in what was not erased: {where}", highlight=False)
+    _out.print(f"not in reach: {'; '.join(scan['not_in_reach'])}", highlight=False)
+    return not scan["found"]
+
+
 def print_backup(what: str, manifest: "Manifest") -> None:
     """What a backup holds."""
     held = f"{manifest.rows('assistant_threads'):,} conversations, {manifest.rows('chat_messages'):,} messages"

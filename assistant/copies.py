@@ -24,7 +24,7 @@ class Copies:
         return {
             "contexts": contexts.erase_contexts(db, key, message_ids, receipt_id=receipt_id, now=now),
             "tool_calls": tool_log.erase_calls(db, key, message_ids),
-            "tool_outputs": tool_log.redact_outputs(db, key, SEARCH_MEMORY, message_ids, REDACTED),
+            "tool_outputs": tool_log.redact_calls(db, key, SEARCH_MEMORY, message_ids, REDACTED),
             "model_calls": model_log.erase_model_calls(db, key, message_ids),
         }
 

@@ -131,14 +131,15 @@ class Eraser:
             self._note_names(db, Scope(namespace=namespace), going, "namespace", [""])
             return self._read(db, going.owner, going.receipt_id)
 
-    def receipt(self, namespace: str, receipt_id: str) -> Receipt:
-        """The namespace's receipt of that id.
+    def receipt(self, namespace: str | None, receipt_id: str) -> Receipt:
+        """The namespace's receipt of that id, or without a namespace whosesoever it is.
 
         Raises:
             ReceiptNotFound: there is none.
         """
         with self._database.read() as db:
-            return self._read(db, self._digests.of_namespace(namespace), receipt_id)
+            owner = None if namespace is None else self._digests.of_namespace(namespace)
+            return self._read(db, owner, receipt_id)
 
     def erased_by(self, db: Transaction, scope: Scope, kind: str, name: str) -> str | None:
         """The receipt of a "message" or "conversation" of this scope, or None when it was never erased."""
@@ -241,7 +242,7 @@ class Eraser:
         total = {place: before.get(place, 0) + more.get(place, 0) for place in {**before, **more}}
         receipts.write(db, going.receipt_id, counts=total)
 
-    def _read(self, db: Transaction, owner: str, receipt_id: str) -> Receipt:
+    def _read(self, db: Transaction, owner: str | None, receipt_id: str) -> Receipt:
         found = receipts.find(db, owner, receipt_id)
         if found is None:
             raise ReceiptNotFound(f"There is no receipt {receipt_id!r}.", param="receipt_id")

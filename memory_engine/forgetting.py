@@ -59,15 +59,15 @@ class Forgetting:
         """
         return self._noted(self._parts.eraser.erase_namespace(namespace, by))
 
-    def receipt(self, receipt_id: str, *, namespace: str = "default") -> Receipt:
-        """What was erased, and how far it is proved.
+    def receipt(self, receipt_id: str, *, namespace: str | None = "default") -> Receipt:
+        """What was erased, and how far it is proved; without a namespace, of any of them.
 
         Raises:
             ReceiptNotFound: there is none of that id in this namespace.
         """
         return self._parts.eraser.receipt(namespace, receipt_id)
 
-    def prove(self, receipt_id: str, *, namespace: str = "default", progress: Progress = no_progress) -> Receipt:
+    def prove(self, receipt_id: str, *, namespace: str | None = "default", progress: Progress = no_progress) -> Receipt:
         """Look for what was erased in every file, now, and once more where that was done before.
 
         Raises:

@@ -126,15 +126,15 @@ def erase_calls(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> in
     return erased
 
 
-def redact_outputs(db: Connection, key: ScopeKey, tool: str, message_ids: Sequence[str], left: str) -> int:
-    """Put `left` in place of what a tool gave, where that names one of these messages; how many there were."""
+def redact_calls(db: Connection, key: ScopeKey, tool: str, message_ids: Sequence[str], left: str) -> int:
+    """Put `left` in place of what a tool was asked and gave, where that names one of these messages; how many."""
     here = (tool_calls.c.namespace_id == key.namespace_id, tool_calls.c.scope_id == key.scope_id)
     rows = db.execute(select(tool_calls.c.log_id, tool_calls.c.output).where(*here, tool_calls.c.tool == tool))
     wanted = set(message_ids)
     found = [log_id for log_id, output in rows if wanted.intersection(_MESSAGE_ID.findall(output or ""))]
     for start in range(0, len(found), _IN_LIST):
         some = tool_calls.c.log_id.in_(found[start : start + _IN_LIST])
-        db.execute(update(tool_calls).where(*here, some).values(output=left))
+        db.execute(update(tool_calls).where(*here, some).values(arguments=left, output=left))
     return len(found)
 
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,24 @@ def test_the_commands_of_a_talk(tmp_path: Path, is_running: bool) -> None:
         said = [message.text for message in engine.history.messages("talk", Page(limit=10, ascending=True))[0]]
     assert len(said) == 2
     assert said[0] == "When does the harbour open?"
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_erase_proves_itself_and_can_be_asked_again(tmp_path: Path, is_running: bool) -> None:
+    data = tmp_path / "data"
+    with MemoryEngine.open(data) as engine:
+        engine.remember("c", [{"role": "user", "content": "The code of the vault is kestrel-harmonica-7731."}])
+    command = ["erase", "conversation", "c", "--yes", "--data-dir", str(data)]
+    with RunningService(data) if is_running else nullcontext():
+        erased = run(*command)
+        assert (erased.returncode, erased.stderr) == (0, "")
+        receipt_id = erased.stdout.split(":")[0]
+        again = run("erase", "--verify", receipt_id, "--data-dir", str(data))
+        assert again.returncode == 0, again.stderr
+        assert "0 found" in again.stdout
+        assert_refused(run(*command))
+        assert_refused(run("erase", "everything", "--yes", "--data-dir", str(data)))
+    assert not [path for path in data.rglob("*") if path.is_file() and b"kestrel" in path.read_bytes()]
 
 
 def test_a_killed_service_leaves_nothing_in_the_way(tmp_path: Path) -> None:
