@@ -1,0 +1,177 @@
+"""An hour of everything at once against the running service: does it keep its size, its handles and its pace?
+
+Run it by hand: `python -m bench.soak` (an hour; `--seconds` for less). People write, ask, chat offline, edit, erase and
+quarantine, each in conversations of their own; the store grows to a size and is then kept there by erasing, so that
+what grows besides is a leak. Printed: resident memory, file handles, and latencies in each tenth of the time.
+"""
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from api.bootstrap import read_service_file
+
+_PLACES = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre")
+_TENTHS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """The service at one moment."""
+
+    resident: int
+    handles: int
+
+
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """What was seen, tenth by tenth of the time."""
+
+    samples: list[list[Sample]] = field(default_factory=lambda: [[] for _ in range(_TENTHS)])
+    #: Seconds of each request, by what it was.
+    taken: list[dict[str, list[float]]] = field(default_factory=lambda: [{} for _ in range(_TENTHS)])
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        return sum(len(seconds) for tenth in self.taken for seconds in tenth.values())
+
+
+class Person:
+    """Somebody who uses the service without a pause."""
+
+    def __init__(self, http: httpx2.Client, number: int, keeps: int) -> None:
+        """Take the connection, and how many conversations are kept before the oldest is erased."""
+        self._http = http
+        self._chance = random.Random(number)
+        self._user = f"person-{number}"
+        self._kept: deque[str] = deque()
+        self._keeps = keeps
+        self._number = 0
+
+    def act(self) -> tuple[str, float]:
+        """Do one thing; what it was, and the seconds that it took."""
+        what = self._chance.choices(("write", "recall", "context", "chat", "edit"), (6, 6, 2, 1, 1))[0]
+        if len(self._kept) > self._keeps:
+            what = "erase"
+        started = time.monotonic()
+        getattr(self, f"_{what}")()
+        return what, time.monotonic() - started
+
+    def _text(self) -> str:
+        return f"Note {self._chance.randrange(10**6)} on the {self._chance.choice(_PLACES)} and what is said there."
+
+    def _post(self, path: str, body: dict[str, object]) -> httpx2.Response:
+        return self._http.post(path, json={**body, "user": self._user}).raise_for_status()
+
+    def _write(self) -> None:
+        if not self._kept or self._chance.random() < 0.1:
+            self._number += 1
+            self._kept.append(f"{self._user}-{self._number}")
+        messages = [{"role": "user", "content": self._text()} for _ in range(self._chance.randint(1, 4))]
+        self._post("/v1/memory/messages", {"conversation_id": self._kept[-1], "messages": messages})
+
+    def _recall(self) -> None:
+        self._post("/v1/memory/recall", {"query": f"what of the {self._chance.choice(_PLACES)}?"})
+
+    def _context(self) -> None:
+        body = {"conversation_id": f"{self._user}-asks", "message": self._text(), "agent": None}
+        self._post("/v1/memory/context", {**body, "token_budget": 1_000})
+
+    def _chat(self) -> None:
+        path = f"/v1/assistant/conversations/{self._kept[-1] if self._kept else self._user}/messages"
+        self._post(path, {"message": self._text()})
+
+    def _edit(self) -> None:
+        self._write()
+        path = f"/v1/memory/conversations/{self._kept[-1]}/messages"
+        newest = self._http.get(path, params={"user": self._user, "limit": 1}).raise_for_status().json()["data"][0]
+        body = {"content": self._text(), "user": self._user}
+        self._http.patch(f"/v1/memory/messages/{newest['message_id']}", json=body).raise_for_status()
+
+    def _erase(self) -> None:
+        self._post("/v1/memory/erase", {"conversation_id": self._kept.popleft()})
+
+
+def run(folder: Path, *, seconds: float, people: int, keeps: int) -> Report:
+    """Serve, and let the people use it for so long."""
+    report, begin, stop = Report(), time.monotonic(), threading.Event()
+    command = [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        service.stdout.readline()  # it says where it serves once it does
+        address = (read_service_file(folder) or {})["address"]
+
+        def tenth() -> int:
+            return min(_TENTHS - 1, int(_TENTHS * (time.monotonic() - begin) / seconds))
+
+        def live(number: int) -> None:
+            with httpx2.Client(base_url=address, timeout=60, trust_env=False) as http:
+                person = Person(http, number, keeps)
+                while not stop.is_set():
+                    try:
+                        what, took = person.act()
+                        report.taken[tenth()].setdefault(what, []).append(took)
+                    except httpx2.HTTPError as exc:
+                        report.failed.append(repr(exc))
+
+        threads = [threading.Thread(target=live, args=(number,)) for number in range(people)]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() - begin < seconds:
+            report.samples[tenth()].append(sample(service.pid))
+            stop.wait(min(1.0, seconds / (2 * _TENTHS)))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        service.terminate()
+    return report
+
+
+def sample(pid: int) -> Sample:
+    """A process's resident memory in bytes, and its open handles."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+    return Sample(resident=int(resident) * 1024, handles=len(list(Path(f"/proc/{pid}/fd").iterdir())))
+
+
+def table(report: Report) -> str:
+    """The figures as Markdown."""
+    kinds = sorted({kind for tenth in report.taken for kind in tenth})
+    lines = [
+        f"{report.requests:,} requests, {len(report.failed)} failed.",
+        "",
+        f"| tenth | MB | handles | {' | '.join(f'{kind}, ms' for kind in kinds)} |",
+        f"|{'---|' * (3 + len(kinds))}",
+    ]
+    for number, (samples, taken) in enumerate(zip(report.samples, report.taken, strict=True), 1):
+        size = f"{max(s.resident for s in samples) / 1e6:.0f} | {max(s.handles for s in samples)}" if samples else " | "
+        pace = [f"{1000 * statistics.median(taken[kind]):.1f}" if taken.get(kind) else "" for kind in kinds]
+        lines.append(f"| {number} | {size} | {' | '.join(pace)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--people", type=int, default=8)
+    parser.add_argument("--keeps", type=int, default=40, help="conversations that each person keeps")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(table(run(Path(folder), **vars(options))))
+
+
+if __name__ == "__main__":
+    main()
