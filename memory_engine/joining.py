@@ -98,8 +98,8 @@ class Parts:
             serving=self.serving,
         )  # fmt: skip
         self.prover = Prover(files, self.eraser, hasher, store.options.clock)
-        # A thread of its own, because it looks through every file.
-        self.proving = BackgroundWorker(lambda: self.prover.work(), lambda: None)
+        # A thread of its own, because it looks through every file: once for all that was erased while it was not calm.
+        self.proving = BackgroundWorker(lambda: None, lambda: self.prover.work())
         self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
         # A thread of its own, because it waits for its writer.
         self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
