@@ -11,6 +11,7 @@ import numpy as np
 
 from memory_engine.canaries import WINDOW, Hasher, Hashes, Scanned, Sieve, scan
 from memory_engine.erasure import Eraser, Going
+from memory_engine.errors import StoreUnavailable
 from memory_engine.generation import Generation
 from memory_engine.models import ScopeKey, from_micros, to_micros
 from memory_engine.ports import Clock, Progress, no_progress
@@ -135,7 +136,10 @@ class Prover:
             return Scanned(files=0, bytes=0, found={})
         inside = self._folder.resolve()
         outside = [path for path in self._database.files if not path.resolve().is_relative_to(inside)]
-        return scan(self._folder, outside, self._hasher, wanted)
+        try:
+            return scan(self._folder, outside, self._hasher, wanted)
+        except OSError as exc:
+            raise StoreUnavailable(f"A file cannot be read to prove an erasure: {exc}.") from exc
 
     def _standing(self, wanted: Hashes) -> dict[int, set[str]]:
         """In which tables these canaries stand as somebody's rows."""

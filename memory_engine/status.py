@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from memory_engine.errors import StoreError
 from memory_engine.joining import Parts
 from memory_engine.models import Stats
-from memory_engine.storage import links, messages, migrations, outbox, patterns, scopes, summaries
+from memory_engine.storage import links, messages, migrations, outbox, patterns, receipts, scopes, summaries
 from memory_engine.storage.database import Database
 
 #: The number of a namespace that was never used.
@@ -47,6 +47,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
     return (
         _summaries(parts)
         | _losses(parts.database)
+        | _erasures(parts)
         | {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
@@ -62,6 +63,16 @@ def _summaries(parts: Parts) -> dict[str, PartStatus]:
         return {}
     refused = f"written in the background, {rewriter.refused} refused since the start"
     return {"summaries": PartStatus(ok=rewriter.problem is None, detail=rewriter.problem or refused)}
+
+
+def _erasures(parts: Parts) -> dict[str, PartStatus]:
+    """How many erasures are not proved yet, where there is one."""
+    with parts.database.read() as db:
+        waiting = len(receipts.pending(db))
+    if not waiting:
+        return {}
+    problem = parts.proving.problem
+    return {"erasures": PartStatus(ok=problem is None, detail=problem or f"{waiting} waiting to be proved")}
 
 
 def _losses(database: Database) -> dict[str, PartStatus]:

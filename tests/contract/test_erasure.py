@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from assistant import CustomAssistant, load_settings
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
-from memory_engine.errors import Erased, InvalidInput, ReceiptNotFound
+from memory_engine.errors import Erased, InvalidInput, ReceiptNotFound, StoreUnavailable
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
@@ -123,6 +123,20 @@ def test_a_namespace_goes_whole_and_its_neighbours_stay(engine_on_both: MemoryEn
         names = set(db.execute(text("SELECT name FROM namespaces")).scalars())
     assert "home" in names
     assert not any("shop" in name for name in names)
+
+
+def test_a_file_that_cannot_be_read_keeps_the_receipt_pending_and_says_why(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path) as engine:
+        engine.remember("c", [said(SECRET)])
+        unreadable = tmp_path / "unreadable"
+        unreadable.symlink_to("/proc/self/mem")  # its first bytes can be read by nobody, not even by root
+        receipt = engine.erase(conversation_id="c")
+        with pytest.raises(StoreUnavailable, match="cannot be read"):
+            proved(engine, receipt)
+        assert engine.parts()["erasures"].detail
+        unreadable.unlink()
+        assert proved(engine, receipt).state == "done"
+        assert "erasures" not in engine.parts()
 
 
 def test_who_is_not_there_cannot_be_erased(engine_on_both: MemoryEngine) -> None:
