@@ -6,7 +6,7 @@ from typing import Protocol
 
 from memory_engine.canaries import Hasher, canaries_of, forms_of
 from memory_engine.digests import Digests
-from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound, ReceiptNotFound
+from memory_engine.errors import ConversationNotFound, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import changes, messages, receipts, scopes, threads
@@ -100,13 +100,13 @@ class Eraser:
         """Remove a person of a namespace: nobody finds them any more when this returns, and their rows then go.
 
         Raises:
-            InvalidInput: nothing was ever said by or to them.
+            NotFound: nothing was ever said by or to them.
             StoreError: the store does not answer; nothing was erased.
         """
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
             if key is None:
-                raise InvalidInput(f"There is no user {scope.user!r}.", param="user")
+                raise NotFound(f"There is no user {scope.user!r}.", param="user")
             going = self._open(db, scope, "user", by, [key])
             scopes.hide_scope(db, key, going.receipt_id)
             self._look_for(db, going, [scope.user or ""])
@@ -117,13 +117,13 @@ class Eraser:
         """Remove an application's whole memory: nobody finds it any more when this returns, and its rows then go.
 
         Raises:
-            InvalidInput: nothing was ever kept in it.
+            NotFound: nothing was ever kept in it.
             StoreError: the store does not answer; nothing was erased.
         """
         with self._database.write() as db:
             found = scopes.of_namespace(db, namespace)
             if not found:
-                raise InvalidInput(f"There is no namespace {namespace!r}.", param="namespace")
+                raise NotFound(f"There is no namespace {namespace!r}.", param="namespace")
             keys = [key for _, key in found]
             going = self._open(db, Scope(namespace=namespace), "namespace", by, keys)
             self._look_for(db, going, [namespace, *(user or "" for user, _ in found)])

@@ -45,7 +45,7 @@ class Forgetting:
         """Erase a person with all that was said by and to them.
 
         Raises:
-            InvalidInput: there is no such user.
+            NotFound: there is no such user.
             StoreError: the store does not answer; nothing was erased.
         """
         return self._noted(self._parts.eraser.erase_user(scope, by))
@@ -54,7 +54,7 @@ class Forgetting:
         """Erase all that an application kept, of all its people.
 
         Raises:
-            InvalidInput: nothing was ever kept in it.
+            NotFound: nothing was ever kept in it.
             StoreError: the store does not answer; nothing was erased.
         """
         return self._noted(self._parts.eraser.erase_namespace(namespace, by))

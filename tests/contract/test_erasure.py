@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from assistant import CustomAssistant, load_settings
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
-from memory_engine.errors import Erased, InvalidInput, ReceiptNotFound, StoreUnavailable
+from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
@@ -144,7 +144,7 @@ def test_who_is_not_there_cannot_be_erased(engine_on_both: MemoryEngine) -> None
         lambda: engine_on_both.forgetting.user(Scope(user="nobody")),
         lambda: engine_on_both.forgetting.namespace("nowhere"),
     ):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(NotFound):
             erase()
 
 

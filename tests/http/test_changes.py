@@ -53,8 +53,8 @@ def test_what_is_erased_is_in_no_answer(api: Api) -> None:
         ({}, 400, "invalid_value"),
         ({"message_ids": ["msg_none"]}, 404, "message_not_found"),
         ({"conversation_id": "none"}, 404, "conversation_not_found"),
-        ({"namespace": "another"}, 400, "invalid_value"),
-        ({"user": "ana"}, 400, "invalid_value"),
+        ({"namespace": "another"}, 404, "not_found"),
+        ({"user": "ana"}, 404, "not_found"),
         ({"message_ids": ["msg_none"], "conversation_id": "c"}, 400, "invalid_value"),
     ],
 )
