@@ -45,6 +45,7 @@ def absent(name: str) -> str:
 
 def masked(text: str) -> str:
     """The text without what differs by chance: ids given out meanwhile, times, and secrets."""
+    text = re.sub(r"[\d,.]+ MB free", "… MB free", text)
     text = re.sub(r"mek_[\w-]+", "mek_…", text)  # first, because what follows an underscore may hold a hyphen
     text = _ID.sub(r"\1_…", text)
     text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)", "<time>", text)

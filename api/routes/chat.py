@@ -14,6 +14,7 @@ from api.errors import RequestRefused
 from api.services import Services
 from api.streaming import go_on
 from assistant.chat_proxy import ChatProxy, Passed, Prepared
+from assistant.errors import ModelUnreachable
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from memory_engine import NewMessage, Scope
 from memory_engine.models import random_id
@@ -98,6 +99,10 @@ async def _as_it_comes(proxy: ChatProxy, prepared: Prepared, passed: Passed) -> 
                 kept = True
                 await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
             yield piece
+    except ModelUnreachable:
+        kept = True
+        await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
+        raise
     finally:
         if not kept:
             go_on(_remember(proxy, prepared, passed, bytes(heard), streamed=True))
