@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 #: Tells the tests how they are cut off: "namespace" or "guard".
 ISOLATION = "TESTS_ISOLATION"
 _INSIDE = "--inside"
+#: All of them, in two processes: much of what tests do is waiting. A file's tests share what they start.
+_ALL = ["-n", "2", "--dist", "loadfile"]
 
 
 def main() -> int:
@@ -48,7 +50,7 @@ def _raise_loopback() -> None:
 
 
 def _pytest(arguments: list[str], environment: dict[str, str]) -> int:
-    command = [sys.executable, "-m", "pytest", *arguments]
+    command = [sys.executable, "-m", "pytest", *(arguments or _ALL)]
     return subprocess.run(command, check=False, cwd=ROOT, env={**os.environ, **environment}).returncode
 
 

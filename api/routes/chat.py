@@ -92,20 +92,26 @@ async def _as_it_comes(proxy: ChatProxy, prepared: Prepared, passed: Passed) -> 
     Who has read the end of a reply and asks again at once must find it remembered.
     """
     heard, kept = bytearray(), False
+
+    async def keep() -> None:
+        nonlocal kept
+        if not kept:
+            kept = True
+            await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
+
     try:
         async for piece in passed.read():
             heard += piece
-            if not kept and _STREAM_END in heard[-len(piece) - len(_STREAM_END) :]:
-                kept = True
-                await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
+            if _STREAM_END in heard[-len(piece) - len(_STREAM_END) :]:
+                await keep()
             yield piece
     except ModelUnreachable:
-        kept = True
-        await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
+        await keep()
         raise
+    else:
+        await keep()
     finally:
-        if not kept:
-            go_on(_remember(proxy, prepared, passed, bytes(heard), streamed=True))
+        go_on(keep())
 
 
 def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
