@@ -109,6 +109,12 @@ def of_namespace(db: Connection, name: str) -> list[tuple[str | None, ScopeKey]]
     return [(user or None, ScopeKey(*key)) for user, *key in rows]
 
 
+def namespaces(db: Connection) -> list[str]:
+    """The names of the namespaces that can be asked for."""
+    named = ~Namespace.name.startswith(_UNNAMEABLE)
+    return list(db.execute(select(Namespace.name).where(named).order_by(Namespace.namespace_id)).scalars())
+
+
 def all_scopes(db: Connection) -> list[ScopeKey]:
     """Every scope of the store."""
     columns = (ScopeRow.namespace_id, ScopeRow.scope_id)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_QUARANTINED, by_seqs
+from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
@@ -104,7 +104,8 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
 
 def open_segment(db: Connection, queued: Queued) -> int:
     """The place at which the conversation's last segment begins; 0 when it has none yet."""
-    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), SummaryRow.level == "segment")
+    segments = (SummaryRow.level == "segment", SummaryRow.outlived_at.is_(None))
+    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments)
     return db.execute(query).scalar() or 0
 
 
@@ -117,6 +118,7 @@ def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, la
             ChatMessage.namespace_id == key.namespace_id,
             ChatMessage.thread_id == thread_id,
             NOT_QUARANTINED,
+            NOT_PRUNED,
             ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
             ChatMessage.recallable,
             ChatMessage.role.in_(("user", "assistant")),
@@ -133,7 +135,8 @@ def replace_from(
 
     Then the conversation waits for the further stages.
     """
-    stale = (SummaryRow.level == "conversation") | ((SummaryRow.level == "segment") & (SummaryRow.first_seq >= first))
+    later = (SummaryRow.level == "segment") & (SummaryRow.first_seq >= first) & SummaryRow.outlived_at.is_(None)
+    stale = (SummaryRow.level == "conversation") | later
     db.execute(delete(SummaryRow).where(*_of_thread(queued), stale))
     for new in made:
         _insert(db, queued.key, queued.thread_id, new)
@@ -212,6 +215,15 @@ def _cited(db: Connection, namespace_id: int, *which: ColumnElement[bool]) -> li
 
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
+    for start in range(0, len(seqs), IN_LIST):
+        citing = _citing(key, seqs[start : start + IN_LIST])
+        outlived = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.outlived_at.is_not(None))
+        db.execute(delete(SummaryRow).where(*outlived, SummaryRow.summary_id.in_(citing)))
+    redo(db, key, seqs, now)
+
+
+def redo(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
+    """As `retract`, but that what has outlived its messages stays, because it cannot be made anew."""
     first: dict[str, int] = {}
     for start in range(0, len(seqs), IN_LIST):
         _retract_groups(db, key, seqs[start : start + IN_LIST])
@@ -224,20 +236,26 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> Non
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
     for thread_id, seq in first.items():
         here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
-        rests = (SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)
+        rests = ((SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)) & SummaryRow.outlived_at.is_(None)
         db.execute(delete(SummaryRow).where(*here, rests))
         enqueue(db, key, thread_id, AT_ONCE, now)
 
 
-def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Groups quote other conversations than the one that they are around."""
-    citing = select(SummaryCitation.summary_id).where(
+def _citing(key: ScopeKey, seqs: Sequence[int]) -> Select[str]:
+    return select(SummaryCitation.summary_id).where(
         SummaryCitation.namespace_id == key.namespace_id,
         SummaryCitation.scope_id == key.scope_id,
         SummaryCitation.seq.in_(seqs),
     )
-    groups = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group")
-    found = db.execute(select(SummaryRow.thread_id).where(*groups, SummaryRow.summary_id.in_(citing))).scalars().all()
+
+
+def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Groups quote other conversations than the one that they are around."""
+    groups = (
+        SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group", SummaryRow.outlived_at.is_(None)
+    )  # fmt: skip
+    resting = SummaryRow.summary_id.in_(_citing(key, seqs))
+    found = db.execute(select(SummaryRow.thread_id).where(*groups, resting)).scalars().all()
     for thread_id in found:
         db.execute(delete(SummaryRow).where(*groups, SummaryRow.thread_id == thread_id))
         derivation_queue.enqueue(db, key, thread_id, "group")
@@ -324,6 +342,7 @@ def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:
             last_at=from_micros(row.last_at),
             made_by=row.made_by,
             sentences=tuple(sentences[row.summary_id]),
+            rests_on_pruned=row.outlived_at is not None,
         )
         for row in rows
         if row.summary_id in sentences  # a segment in which nothing can be quoted has no words
