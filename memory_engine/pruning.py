@@ -31,7 +31,9 @@ from memory_engine.storage.retention_policies import Written
 from memory_engine.strata import OutlivedSummaries, Recalls, Stratum, Versions
 
 #: Rows that go in one transaction: writers wait for no longer than these take.
-_SLICE = 200
+_SLICE = 100
+#: After each, writers get so many times as long as it took: they share the interpreter too, not the lock alone.
+_REST = 5
 #: Messages that the vector index lets go of at once.
 _OF_INDEX = 2_000
 _EVERY = timedelta(days=1)
@@ -239,11 +241,11 @@ class Pruner:
             self._let_recall_follow(key, marked)
 
     def _pieces(self, ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Slices of the ids; after each, writers get as long as it took."""
+        """Slices of the ids, with a rest after each."""
         for start in range(0, len(ids), _SLICE):
             began = time.monotonic()
             yield ids[start : start + _SLICE]
-            if self._stopping.wait(time.monotonic() - began):
+            if self._stopping.wait(_REST * (time.monotonic() - began)):
                 return
 
     def _take(self, cut: _Cut, ids: Sequence[Any], now: int) -> Sequence[Any]:

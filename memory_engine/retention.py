@@ -245,7 +245,9 @@ def _number(value: object, name: str, param: str) -> float:
 
 def _check_memory_of_recalls(rules: Sequence[Rule], param: str) -> None:
     """See that the prompts are kept for as long as a rule asks whether a message was in one."""
-    asked = max((rule.unless_recalled_days for rule in rules if rule.unless_recalled_days is not None), default=0)
+    asked = max((rule.unless_recalled_days or 0 for rule in rules), default=0)
+    if not asked:
+        return
     for number, rule in enumerate(rules):
         days = rule.older_than_days
         if rule.stratum == "contexts" and (days is None or days < asked):

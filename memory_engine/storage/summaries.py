@@ -216,9 +216,9 @@ def _cited(db: Connection, namespace_id: int, *which: ColumnElement[bool]) -> li
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
     for start in range(0, len(seqs), IN_LIST):
-        citing = _citing(key, seqs[start : start + IN_LIST])
-        outlived = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.outlived_at.is_not(None))
-        db.execute(delete(SummaryRow).where(*outlived, SummaryRow.summary_id.in_(citing)))
+        if citing := _citing(db, key, seqs[start : start + IN_LIST]):
+            these = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.summary_id.in_(citing))
+            db.execute(delete(SummaryRow).where(*these, SummaryRow.outlived_at.is_not(None)))
     redo(db, key, seqs, now)
 
 
@@ -227,12 +227,13 @@ def redo(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     first: dict[str, int] = {}
     for start in range(0, len(seqs), IN_LIST):
         _retract_groups(db, key, seqs[start : start + IN_LIST])
-        query = select(ChatMessage.thread_id, func.min(ChatMessage.seq).label("seq")).where(
+        # Grouped here: to group, SQLite would read every message of the namespace in the order of threads.
+        query = select(ChatMessage.thread_id, ChatMessage.seq).where(
             ChatMessage.namespace_id == key.namespace_id,
             ChatMessage.scope_id == key.scope_id,
             ChatMessage.seq.in_(seqs[start : start + IN_LIST]),
         )
-        for row in db.execute(query.group_by(ChatMessage.thread_id)):
+        for row in db.execute(query):
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
     for thread_id, seq in first.items():
         here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
@@ -241,21 +242,24 @@ def redo(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
         enqueue(db, key, thread_id, AT_ONCE, now)
 
 
-def _citing(key: ScopeKey, seqs: Sequence[int]) -> Select[str]:
-    return select(SummaryCitation.summary_id).where(
+def _citing(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Sequence[str]:
+    query = select(SummaryCitation.summary_id).where(
         SummaryCitation.namespace_id == key.namespace_id,
         SummaryCitation.scope_id == key.scope_id,
         SummaryCitation.seq.in_(seqs),
     )
+    return db.execute(query.distinct()).scalars().all()
 
 
 def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Groups quote other conversations than the one that they are around."""
+    citing = _citing(db, key, seqs)
+    if not citing:
+        return
     groups = (
         SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group", SummaryRow.outlived_at.is_(None)
     )  # fmt: skip
-    resting = SummaryRow.summary_id.in_(_citing(key, seqs))
-    found = db.execute(select(SummaryRow.thread_id).where(*groups, resting)).scalars().all()
+    found = db.execute(select(SummaryRow.thread_id).where(*groups, SummaryRow.summary_id.in_(citing))).scalars().all()
     for thread_id in found:
         db.execute(delete(SummaryRow).where(*groups, SummaryRow.thread_id == thread_id))
         derivation_queue.enqueue(db, key, thread_id, "group")
