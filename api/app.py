@@ -23,6 +23,7 @@ from api.routes import (
     memory,
     planned,
     quarantine,
+    retention,
 )  # fmt: skip
 from api.services import Services
 from memory_engine.storage.database import POOL_SIZE
@@ -52,7 +53,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, services=services)  # added last, so that it stands before everything
     for routes in (
-        planned, health, contexts, assistant, chat, links, knowledge, quarantine, forgetting, keys, memory,
+        planned, health, contexts, assistant, chat, links, knowledge, quarantine, retention, forgetting, keys, memory,
     ):  # fmt: skip
         app.include_router(routes.router)
     app.mount("/web", StaticFiles(directory=health.WEB), name="web")

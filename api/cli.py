@@ -166,6 +166,25 @@ def erase(
 
 
 @app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and change nothing.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="A file of rules, .toml or .json; the policy in force unless given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Let go of what the retention policy says; messages can be brought back for some days."""
+    from api import console
+    from api.client import open_client, read_policy_file
+
+    body = {"dry_run": dry_run, **({} if policy is None else {"policy": read_policy_file(policy)})}
+    with open_client(data_dir, any_embedder=True) as client, console.working("Pruning"):
+        done = client.call("POST", "/v1/memory/prune", body)
+    console.print_json(done) if as_json else console.print_pruned(done)
+
+
+@app.command()
 def reindex(
     embedder: Annotated[
         str | None, typer.Option(help="static, minilm or openai:MODEL; the one in use unless given.")

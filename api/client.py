@@ -15,6 +15,7 @@ from assistant import AssistantError, load_settings
 from memory_engine import MemoryEngineError
 from memory_engine.errors import StoreInUse
 from memory_engine.ports import Progress
+from memory_engine.retention import parse_policy
 
 #: Seconds for the longest command, a repair.
 _TIMEOUT = 3600.0
@@ -174,6 +175,20 @@ def _answer(response: httpx2.Response) -> Any:
     if response.is_error:
         raise ServiceError(body["error"]["message"])
     return body
+
+
+def read_policy_file(path: Path) -> dict[str, Any]:
+    """The policy in a file, TOML or JSON by its ending, as a request takes it.
+
+    Raises:
+        ServiceError: the file cannot be read.
+        InvalidInput: it holds no policy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ServiceError(f"The policy {path} cannot be read: {exc}.") from exc
+    return parse_policy(text, is_toml=path.suffix == ".toml").as_json()
 
 
 @contextmanager

@@ -190,6 +190,18 @@ def print_backup(what: str, manifest: "Manifest") -> None:
     _out.print(f"{what} {held} ({made}).", markup=False, highlight=False, soft_wrap=True)
 
 
+def print_pruned(done: dict[str, Any]) -> None:
+    """What a pruning took, or would take, rule by rule."""
+    if not done["data"]:
+        _out.print("Nothing goes by this policy.")
+        return
+    table = Table("stratum", "rule", "what", "rows", "bytes", title="A dry run" if done["dry_run"] else "Pruned")
+    for share in done["data"]:
+        what = "marked" if share["action"] == "mark" else "removed"
+        table.add_row(share["stratum"], escape(share["rule"]), what, f"{share['rows']:,}", f"{share['bytes']:,}")
+    _out.print(table)
+
+
 def print_findings(findings: list[dict[str, Any]]) -> bool:
     """The doctor's findings; returns whether all is well now."""
     for finding in findings:

@@ -17,7 +17,7 @@ class Copies:
         self._clock = clock
 
     def erase_messages(
-        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str
+        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str | None
     ) -> dict[str, int]:
         """Empty the prompts that hold these messages, and remove the calls that were made for them."""
         now = to_micros(self._clock.now())

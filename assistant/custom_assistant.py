@@ -21,6 +21,7 @@ from assistant.ledger import Ledger
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
+from assistant.storage.prunes import STRATA, last_in_prompts
 from assistant.token_counter import open_counter
 from assistant.tool_call_handler import Asked, Confirm, ToolCall, ToolCallHandler, ToolResult
 from assistant.tools import ToolContext, ToolRegistry
@@ -69,6 +70,8 @@ class CustomAssistant:
         self.tool_registry = tools if tools is not None else ToolRegistry()
         add_builtin_tools(self.tool_registry, engine, self.agents, self.settings)
         engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
+        engine.pruner.strata.update(STRATA)
+        engine.pruner.recalls = last_in_prompts
         self.counter: TokenCounter = open_counter(self.settings)
         self.context_manager = ContextManager(engine, self.counter, engine.clock, self.agents)
         self.conversation_manager = ConversationManager(engine)

@@ -63,7 +63,7 @@ class Editor:
             changes.note(db, key, [kept.seq], now)  # locks the scope first, as every writer does
             if not changes.write_version(db, key, kept.seq, version=kept.version, now=now, values=values):
                 return False
-            derived = entry.derived if messages.versions_in_recall(db, key, [kept.seq]) else None
+            derived = entry.derived if messages.versions_in_recall(db, key, [kept.seq], or_pruned=True) else None
             changes.replace_derived(db, key, kept.seq, kept.version + 1, derived)
         return True
 

@@ -14,7 +14,6 @@ from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
-    MAX_MESSAGES,
     NOTHING,
     Fate,
     Message,
@@ -30,8 +29,9 @@ from memory_engine.models import (
     to_micros,
 )
 from memory_engine.namespace_recall import SUPPORTED, NamespaceRecall
-from memory_engine.parsing import parse_message
+from memory_engine.parsing import parse_messages
 from memory_engine.patterns.knowledge import Notes, Patterns
+from memory_engine.pins import Pins
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
 from memory_engine.quarantine import Quarantine
 from memory_engine.recall.candidates import DEFAULT_THRESHOLD
@@ -57,6 +57,10 @@ class MemoryEngine:
         self.notes = Notes(parts.database, parts.clock)
         #: What stays in the history and is kept out of recall.
         self.quarantine = Quarantine(parts)
+        #: What no policy touches.
+        self.pins = Pins(parts)
+        #: What goes by policies, and comes back within their window.
+        self.pruner = parts.pruner
         #: What joins conversations.
         self.links = parts.connections
         self._editor = Editor(parts.database, parts.clock)
@@ -151,12 +155,7 @@ class MemoryEngine:
         check_name(conversation_id, "conversation_id")
         if agent is not None:
             check_name(agent, "agent")
-        if not 1 <= len(messages) <= MAX_MESSAGES:
-            raise InvalidInput(f"A call takes 1 to {MAX_MESSAGES:,} messages.", param="messages")
-        new = [
-            message if isinstance(message, NewMessage) else parse_message(message, f"messages[{number}]")
-            for number, message in enumerate(messages)
-        ]
+        new = parse_messages(messages)
         remembered = self._parts.serving().rememberer.remember(scope, conversation_id, new, agent)
         self._parts.notify()
         return remembered

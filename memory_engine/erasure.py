@@ -9,7 +9,7 @@ from memory_engine.digests import Digests
 from memory_engine.errors import ConversationNotFound, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import changes, messages, receipts, scopes, threads
+from memory_engine.storage import changes, messages, receipts, retention_policies, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.receipts import Receipt
 
@@ -32,9 +32,9 @@ class Keeper(Protocol):
     """Keeps copies of messages elsewhere in the same database, such as prompts or logs."""
 
     def erase_messages(
-        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str
+        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str | None
     ) -> Mapping[str, int]:
-        """Remove what holds these messages; how many rows, by place."""
+        """Remove what holds these messages; how many rows, by place. What a policy removes has no receipt."""
         ...
 
     def erase_scope(self, db: Transaction, key: ScopeKey) -> Mapping[str, int]:
@@ -127,6 +127,7 @@ class Eraser:
             keys = [key for _, key in found]
             going = self._open(db, Scope(namespace=namespace), "namespace", by, keys)
             self._look_for(db, going, [namespace, *(user or "" for user, _ in found)])
+            retention_policies.forget(db, keys[0].namespace_id)
             scopes.hide_namespace(db, keys[0].namespace_id, going.receipt_id)
             self._note_names(db, Scope(namespace=namespace), going, "namespace", [""])
             return self._read(db, going.owner, going.receipt_id)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from memory_engine.errors import MemoryEngineError
 from memory_engine.models import ScopeKey
@@ -91,13 +91,18 @@ class Indexer:
             mine = [(change, seq) for owner, change, seq in waiting if owner == key]
             for _, seq in mine:
                 self._rememberer.embed_lacking(key, after=seq - 1, until=seq)
-            self._replace(key, sorted({seq for _, seq in mine}))
+            self.replace(key, sorted({seq for _, seq in mine}))
             self._residents.forget(key)
             with self._database.write() as db:
                 changes.followed(db, key, mine[-1][0])
             done += len(mine)
 
-    def _replace(self, key: ScopeKey, seqs: list[int]) -> None:
+    def replace(self, key: ScopeKey, seqs: Sequence[int]) -> None:
+        """Have the index hold what SQL has of these messages, where it holds the scope at all.
+
+        Raises:
+            IndexUnavailable: the index does not answer.
+        """
         if (watermark := self._index.watermark(key)) == 0:
             return
         self._index.remove(key, seqs)

@@ -24,6 +24,7 @@ from memory_engine.links.linker import Linker
 from memory_engine.patterns.learner import Learner
 from memory_engine.ports import Clock, Embedder, SummaryWriter
 from memory_engine.proving import Files, Prover
+from memory_engine.pruning import Pruner
 from memory_engine.recall.candidates import Candidates
 from memory_engine.recall.question import QuestionReader
 from memory_engine.recall.recaller import Recaller
@@ -97,10 +98,16 @@ class Parts:
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
         )  # fmt: skip
+        self.pruner = Pruner(
+            database=store.database, clock=store.options.clock, indexer=lambda: self.generation.indexer,
+            keepers=self.eraser.keepers,
+        )  # fmt: skip
         self.prover = Prover(files, self.eraser, hasher, store.options.clock)
         # A thread of its own, because it looks through every file: once for all that was erased while it was not calm.
         self.proving = BackgroundWorker(lambda: None, lambda: self.prover.work())
         self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
+        # A thread of its own, because it gives way to writers for as long as it works.
+        self._pruning = BackgroundWorker(lambda: None, self.pruner.work)
         # A thread of its own, because it waits for its writer.
         self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
 
@@ -151,6 +158,7 @@ class Parts:
         """Begin to work in the background."""
         self.worker.start()
         self.proving.start()
+        self._pruning.start()
         if self._writing is not None:
             self._writing.start()
 
@@ -164,6 +172,8 @@ class Parts:
         """Finish the background step at hand, and begin no other."""
         self.worker.stop()
         self.proving.stop()
+        self.pruner.stop()
+        self._pruning.stop()
         if self._writing is not None and self._store.options.summary_writer is not None:
             self._store.options.summary_writer.stop()
             self._writing.stop()

@@ -108,6 +108,10 @@ class Message:
     recallable: bool
     #: Its own quarantine, or else that of its conversation; None where there is neither.
     quarantine: Held | None = None
+    #: No policy touches it, and it ranks higher.
+    pinned: bool = False
+    #: It waits for its removal, out of everything but a restore.
+    pruned: bool = False
 
     @property
     def quarantined(self) -> bool:
@@ -131,6 +135,8 @@ class Conversation:
     messages: int
     last_message_at: datetime | None
     quarantine: Held | None = None
+    #: No policy touches what is said in it.
+    on_hold: bool = False
 
     @property
     def quarantined(self) -> bool:
@@ -276,6 +282,8 @@ class Summary:
     #: The rule and its version, or the model.
     made_by: str
     sentences: tuple[SummarySentence, ...]
+    #: Whether messages that it rests on were pruned, by a policy that lets it stay.
+    rests_on_pruned: bool = False
 
     @property
     def text(self) -> str:

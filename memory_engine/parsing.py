@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from memory_engine.checks import check_name, check_text, check_values
 from memory_engine.errors import InvalidInput
-from memory_engine.models import ROLES, NewMessage, Role
+from memory_engine.models import MAX_MESSAGES, ROLES, NewMessage, Role
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +33,21 @@ def parse_time(value: object, param: str) -> datetime:
 
 
 _KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "created_at", "id", "metadata"}
+
+
+def parse_messages(raw: Sequence[Mapping[str, Any] | NewMessage]) -> list[NewMessage]:
+    """Read the messages of one call; those that are read already are taken as they are.
+
+    Raises:
+        InvalidInput: they are none or too many, or one of them is wrong; the error names it.
+        TextTooLarge: a text is over MAX_TEXT_BYTES.
+    """
+    if not 1 <= len(raw) <= MAX_MESSAGES:
+        raise InvalidInput(f"A call takes 1 to {MAX_MESSAGES:,} messages.", param="messages")
+    return [
+        message if isinstance(message, NewMessage) else parse_message(message, f"messages[{number}]")
+        for number, message in enumerate(raw)
+    ]
 
 
 def parse_message(raw: Mapping[str, Any], param: str = "message") -> NewMessage:

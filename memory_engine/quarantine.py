@@ -99,7 +99,7 @@ class Quarantine:
                 target.mark(db, None)
                 self._note(db, target)
                 changes.delete_derived(db, target.key, target.seqs)  # it may not have been quarantined at all
-                back = messages.versions_in_recall(db, target.key, target.seqs)
+                back = messages.versions_in_recall(db, target.key, target.seqs, or_pruned=True)
                 derived = zip(sorted(kept), (entry.derived for entry in entries), strict=True)
                 rows = [(seq, back[seq], made) for seq, made in derived if seq in back]
                 changes.insert_derived(db, target.key, rows)

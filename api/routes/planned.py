@@ -12,8 +12,6 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 #: Their paths.
 PLANNED = (
     "/v1/memory/contexts/{manifest_id}/diff",
-    "/v1/memory/messages/{message_id}/pin", "/v1/memory/restore",
-    "/v1/memory/prune",
     "/v1/assistants", "/v1/assistants/{rest:path}", "/v1/threads", "/v1/threads/{rest:path}",
     "/v1/files", "/v1/files/{rest:path}", "/v1/vector_stores", "/v1/vector_stores/{rest:path}",
     "/v1/conversations", "/v1/conversations/{rest:path}", "/mcp", "/metrics",

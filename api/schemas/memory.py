@@ -162,6 +162,7 @@ class ConversationOut(BaseModel):
     last_message_at: Moment | None
     quarantined: bool
     quarantine: HeldOut | None
+    on_hold: bool = Field(description="No retention policy touches what is said in it.")
 
 
 class MessageOut(BaseModel):
@@ -184,6 +185,7 @@ class MessageOut(BaseModel):
     metadata: dict[str, Any]
     quarantined: bool
     quarantine: HeldOut | None = Field(description="Its own, or else that of its conversation.")
+    pinned: bool = Field(description="No retention policy touches it, and it ranks a little higher.")
 
 
 class SupportOut(BaseModel):
@@ -223,6 +225,7 @@ class SummaryOut(BaseModel):
     first_at: Moment
     last_at: Moment
     made_by: str
+    rests_on_pruned: bool = Field(description="Messages that it rests on were pruned, and it was let stay.")
 
 
 class EditIn(Body):

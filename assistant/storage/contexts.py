@@ -79,7 +79,8 @@ def load_context(engine: MemoryEngine, scope: Scope, context_id: str) -> dict[st
     if row is None:
         raise ContextNotFound(f"There is no context {context_id!r}.", param="manifest_id")
     if row["erased_at"] is not None:
-        text = f"Something in the context {context_id!r} was erased: {row['receipt_id']}."
+        receipt = "by a retention policy" if row["receipt_id"] is None else f"with the receipt {row['receipt_id']}"
+        text = f"Something in the context {context_id!r} was removed {receipt}."
         raise ContextErased(text, param="manifest_id")
     return dict(row)
 
@@ -95,7 +96,9 @@ def _find(db: Connection, key: ScopeKey, context_id: str) -> RowMapping | None:
     return db.execute(select(contexts).where(*here, contexts.c.context_id == context_id)).mappings().first()
 
 
-def erase_contexts(db: Connection, key: ScopeKey, message_ids: Sequence[str], *, receipt_id: str, now: int) -> int:
+def erase_contexts(
+    db: Connection, key: ScopeKey, message_ids: Sequence[str], *, receipt_id: str | None, now: int
+) -> int:
     """Empty the prompts that hold one of these messages, and return how many there were; `now` in microseconds."""
     emptied = 0
     for start in range(0, len(message_ids), _IN_LIST):

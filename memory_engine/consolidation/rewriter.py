@@ -42,7 +42,7 @@ class Rewriter(StageWorker):
             found = [] if thread is None else summaries.of_conversation(db, thread)
         try:
             for summary in found:
-                if summary.made_by == MADE_BY and summary.level != "group" and summary.last_seq >= waiting.first_seq:
+                if _is_to_rewrite(summary) and summary.last_seq >= waiting.first_seq:
                     self._rewrite(waiting, summary)
         except WriterUnavailable as exc:
             self.problem = exc.message
@@ -69,6 +69,11 @@ class Rewriter(StageWorker):
             scopes.take_changes(db, key, 0)  # locks the scope: nothing is edited or erased meanwhile
             if scopes.marks(db, key)[1] == changes:
                 summaries.reword(db, key, summary, f"model/{written.model}"[:256], sentences)
+
+
+def _is_to_rewrite(summary: Summary) -> bool:
+    """A quotation whose messages are all there to be read."""
+    return summary.made_by == MADE_BY and summary.level != "group" and not summary.rests_on_pruned
 
 
 def checked(written: Written, sources: Sequence[Message]) -> list[SentencePlaces] | None:

@@ -39,6 +39,8 @@ _SHORT, _SHORT_WORDS = 0.08, 20.0
 _SPEAKER_BONUS = 0.16
 #: For what the person said who asks about themself, where an assistant speaks too.
 _ASKER_BONUS = 0.06
+#: For what somebody pinned: so little that it decides among equals only. Not measured.
+_PINNED_BONUS = 0.02
 #: For what was said at the time that the question names.
 _TIME_BONUS = 0.1
 #: People tell of things afterwards: the share of it right after that time, falling to none within so many days.
@@ -78,6 +80,8 @@ class Evidence:
     spoken: Mask
     #: Which messages the one who asks said, where they ask about themself.
     asker: Mask
+    #: Which messages somebody pinned.
+    pinned: Mask
     #: How near to the time that the question names each message was said, 0..1.
     timely: Floats
     #: How much a cosine counts against the words' share in this scope, 0..1.
@@ -120,9 +124,11 @@ def rank(catalogue: CatalogueView, evidence: Evidence) -> Ranking:
     parts["short"] = -_SHORT * np.exp(-catalogue.words / _SHORT_WORDS)
     parts["speaker"] = np.where(evidence.spoken, _SPEAKER_BONUS, 0.0)
     parts["asker"] = np.where(evidence.asker, _ASKER_BONUS, 0.0)
+    parts["pinned"] = np.where(evidence.pinned, _PINNED_BONUS, 0.0)
     substance = told + parts["session"] + parts["completed"]
     parts["time"] = np.where(allowed, _TIME_BONUS * evidence.timely, 0.0)
-    relevance = substance + parts["short"] + parts["speaker"] + parts["asker"] + parts["time"]
+    bonuses = parts["short"] + parts["speaker"] + parts["asker"] + parts["time"] + parts["pinned"]
+    relevance = substance + bonuses
     return Ranking(
         relevance=np.where(allowed, relevance, -np.inf),
         substance=np.where(allowed, substance, -np.inf),

@@ -21,7 +21,7 @@ from memory_engine.recall.filters import Filters
 from memory_engine.recall.question import Question, QuestionReader
 from memory_engine.recall.ranking import Evidence, Mask, Ranking
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
-from memory_engine.storage import changes, embeddings, messages, threads
+from memory_engine.storage import changes, embeddings, messages, pins, threads
 from memory_engine.storage.database import Database
 
 #: Chooses the messages of a scope that are ranked for a question; None for all.
@@ -149,6 +149,7 @@ class Recaller:
             ],
             spoken=_spoken(catalogue, question),
             asker=_said_by_asker(catalogue, question),
+            pinned=np.isin(catalogue.seq, self._pinned(key)),
             timely=_said_when_asked(whole.catalogue, catalogue, query, self._clock.now()),
             dense=ranking.dense_share(whole.catalogue.words),
         )
@@ -181,6 +182,10 @@ class Recaller:
             for name in named:
                 if threads.find_thread(db, key, name) is None:
                     raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
+
+    def _pinned(self, key: ScopeKey) -> list[int]:
+        with self._database.read() as db:
+            return pins.pinned(db, key)
 
     def _filters(self, key: ScopeKey, catalogue: CatalogueView, query: RecallQuery) -> Filters:
         seqs = None

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
 from memory_engine.storage.messages import IN_LIST, by_seqs, versions_in_recall
-from memory_engine.storage.schema import EmbeddingSpace, MessageEmbedding, MessageTerms
+from memory_engine.storage.schema import ChatMessage, EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
 
@@ -40,6 +40,13 @@ def known_dimension(db: Connection, model: str) -> int | None:
     return None if name is None else int(name.removeprefix(f"{model}/").split("/")[0])
 
 
+# A message that waits for its removal keeps its vectors, and they are not read.
+_NOT_PRUNED = ~(
+    exists()
+    .where(ChatMessage.namespace_id == MessageEmbedding.namespace_id)
+    .where(ChatMessage.scope_id == MessageEmbedding.scope_id)
+    .where(ChatMessage.seq == MessageEmbedding.seq, ChatMessage.pruned_at.is_not(None))
+)
 _VECTORS_AFTER = (
     select(MessageEmbedding.seq, MessageEmbedding.vector)
     .where(
@@ -47,6 +54,7 @@ _VECTORS_AFTER = (
         MessageEmbedding.scope_id == bindparam("scope_id"),
         MessageEmbedding.space_id == bindparam("space_id"),
         MessageEmbedding.seq > bindparam("after"),
+        _NOT_PRUNED,
     )
     .order_by(MessageEmbedding.seq, MessageEmbedding.chunk)
 )
@@ -68,7 +76,7 @@ def vectors_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]
     for start in range(0, len(seqs), IN_LIST):
         wanted = MessageEmbedding.seq.in_(seqs[start : start + IN_LIST])
         query = select(MessageEmbedding.seq, MessageEmbedding.vector)
-        query = query.where(*_current(key, space_id), wanted)
+        query = query.where(*_current(key, space_id), wanted, _NOT_PRUNED)
         found += [(row.seq, row.vector) for row in db.execute(query)]
     found.sort(key=lambda row: row[0])
     return np.array([seq for seq, _ in found], np.int64), [vector for _, vector in found]
@@ -76,7 +84,7 @@ def vectors_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]
 
 def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     """How many vectors the scope has in the space."""
-    return db.execute(select(func.count()).where(*_current(key, space_id))).scalar_one()
+    return db.execute(select(func.count()).where(*_current(key, space_id), _NOT_PRUNED)).scalar_one()
 
 
 def count_lacking(db: Connection, key: ScopeKey, space_id: int) -> int:
@@ -110,7 +118,7 @@ def insert_vectors(
 ) -> None:
     """Write the vectors of messages anew, one a chunk; messages that changed or went meanwhile are left out."""
     place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id}
-    in_force = versions_in_recall(db, key, [message.seq for message, _ in rows])
+    in_force = versions_in_recall(db, key, [message.seq for message, _ in rows], or_pruned=True)
     for message, vectors in rows:
         if in_force.get(message.seq) != message.version:
             continue

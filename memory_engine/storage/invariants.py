@@ -242,6 +242,7 @@ RULES: tuple[Rule, ...] = (
         query=select(SummaryRow.namespace_id, SummaryRow.scope_id, SummaryRow.thread_id)
         .join(SummarySentence, _same(SummarySentence, SummaryRow, "namespace_id", "summary_id"))
         .where(
+            SummaryRow.outlived_at.is_(None),
             ~exists().where(_same(SummaryCitation, SummarySentence, "namespace_id", "summary_id", "position")),
         ),
         mend=_redo_summaries,

@@ -114,6 +114,8 @@ ITS_THREAD = (AssistantThread.namespace_id == ChatMessage.namespace_id) & (
     AssistantThread.thread_id == ChatMessage.thread_id
 )
 NOT_QUARANTINED = ChatMessage.quarantined_at.is_(None) & AssistantThread.quarantined_at.is_(None)
+#: It does not wait for its removal.
+NOT_PRUNED = ChatMessage.pruned_at.is_(None)
 _WITH_CONVERSATION = select(
     *ChatMessage.__table__.columns,
     AssistantThread.conversation_id,
@@ -147,6 +149,8 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         recallable=row.recallable,
         quarantine=held(row.quarantined_at, row.quarantine_reason)
         or held(row.thread_quarantined_at, row.thread_quarantine_reason),
+        pinned=row.pinned_at is not None,
+        pruned=row.pruned_at is not None,
     )
 
 
@@ -167,10 +171,10 @@ def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[s
 
 
 def find_in_scope(db: Connection, key: ScopeKey | None, message_id: str) -> Message | None:
-    """The scope's message of that id, or None; another scope's is none of it."""
+    """The scope's message of that id, or None; another scope's is none of it, nor is one that was pruned."""
     found = {} if key is None else find_by_ids(db, key.namespace_id, [message_id])
     owner, message = found.get(message_id, (None, None))
-    return message if owner == key else None
+    return message if owner == key and message is not None and not message.pruned else None
 
 
 _BY_SEQS = _WITH_CONVERSATION.where(
@@ -201,11 +205,18 @@ def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, in
     return found
 
 
-def versions_in_recall(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, int]:
-    """As `versions`, without what is quarantined."""
+def versions_in_recall(
+    db: Connection, key: ScopeKey, seqs: Sequence[int], *, or_pruned: bool = False
+) -> dict[int, int]:
+    """As `versions`, without what is quarantined or pruned.
+
+    What is pruned keeps all that was derived from it, so that it can come back: with `or_pruned` it is there too.
+    """
     found: dict[int, int] = {}
     here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
     query = select(ChatMessage.seq, ChatMessage.version).join(AssistantThread, ITS_THREAD).where(*here, NOT_QUARANTINED)
+    if not or_pruned:
+        query = query.where(NOT_PRUNED)
     for start in range(0, len(seqs), IN_LIST):
         rows = db.execute(query.where(ChatMessage.seq.in_(seqs[start : start + IN_LIST])))
         found.update((row.seq, row.version) for row in rows)
@@ -220,6 +231,7 @@ _NEWEST = (
         ChatMessage.thread_id == bindparam("thread_id"),
         ChatMessage.created_at <= bindparam("until"),
         ChatMessage.seq < bindparam("before_seq"),
+        NOT_PRUNED,
     )
     .order_by(ChatMessage.seq.desc())
     .limit(bindparam("most", type_=Integer))
@@ -247,7 +259,7 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
         MessageNotFound: `page.after` is none of the conversation's.
     """
     order = ChatMessage.seq
-    query = _WITH_CONVERSATION.where(*_of_thread(thread))
+    query = _WITH_CONVERSATION.where(*_of_thread(thread), NOT_PRUNED)
     if page.after is not None:
         start = db.execute(select(order).where(*_of_thread(thread), ChatMessage.message_id == page.after)).scalar()
         if start is None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -85,6 +86,8 @@ class AssistantThread(Base):
     #: Since when all that is said in it is kept out of recall, and why; None where it is not.
     quarantined_at: Mapped[int | None] = mapped_column(BigInteger)
     quarantine_reason: Mapped[str | None] = mapped_column(String(500))
+    #: Since when no policy touches what is said in it; None where policies rule.
+    held_at: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "thread_id"),
@@ -92,6 +95,13 @@ class AssistantThread(Base):
         UniqueConstraint("namespace_id", "scope_id", "opened_seq"),
         ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
     )
+
+
+def _index_of_marked(what: str) -> Index:
+    """Only the rows that are marked are in it: they are few, and are looked for at every question."""
+    marked = text(f"{what}_at IS NOT NULL")
+    columns = ("namespace_id", "scope_id", "seq")
+    return Index(f"ix_chat_messages_{what}", *columns, sqlite_where=marked, postgresql_where=marked)
 
 
 class ChatMessage(Base):
@@ -115,6 +125,11 @@ class ChatMessage(Base):
     #: Since when it is kept out of recall by itself, and why; None where it is not.
     quarantined_at: Mapped[int | None] = mapped_column(BigInteger)
     quarantine_reason: Mapped[str | None] = mapped_column(String(500))
+    #: Since when no policy touches it; None where policies rule.
+    pinned_at: Mapped[int | None] = mapped_column(BigInteger)
+    #: Since when it waits for its removal, out of everything but a restore, and the rule that says so.
+    pruned_at: Mapped[int | None] = mapped_column(BigInteger)
+    pruned_by: Mapped[str | None] = mapped_column(NAME)
     message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     tool_calls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
@@ -127,6 +142,8 @@ class ChatMessage(Base):
             ["namespace_id", "thread_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"]
         ),
         Index("ix_chat_messages_thread", "namespace_id", "thread_id", "seq"),
+        _index_of_marked("pinned"),
+        _index_of_marked("pruned"),
     )
 
 
@@ -254,6 +271,8 @@ class SummaryRow(Base):
     #: The rule and its version, or the model.
     made_by: Mapped[str] = mapped_column(NAME)
     made_at: Mapped[int] = mapped_column(BigInteger)
+    #: Since when messages that it rested on are gone by a policy that let it stay; None where all are there.
+    outlived_at: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "summary_id"),
@@ -552,3 +571,15 @@ class ErasedName(Base):
     receipt_id: Mapped[str] = mapped_column(NAME)
 
     __table_args__ = (Index("ix_erased_names_receipt", "receipt_id"),)
+
+
+class RetentionPolicy(Base):
+    """What somebody wrote for a namespace in place of the default policy."""
+
+    __tablename__ = "retention_policies"
+    namespace_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: As `memory_engine.retention.Policy` is written as JSON.
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    written_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (ForeignKeyConstraint(["namespace_id"], ["namespaces.namespace_id"]),)

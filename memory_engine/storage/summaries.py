@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_QUARANTINED, by_seqs
+from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, by_seqs
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
@@ -104,7 +104,8 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
 
 def open_segment(db: Connection, queued: Queued) -> int:
     """The place at which the conversation's last segment begins; 0 when it has none yet."""
-    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), SummaryRow.level == "segment")
+    segments = (SummaryRow.level == "segment", SummaryRow.outlived_at.is_(None))
+    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments)
     return db.execute(query).scalar() or 0
 
 
@@ -117,6 +118,7 @@ def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, la
             ChatMessage.namespace_id == key.namespace_id,
             ChatMessage.thread_id == thread_id,
             NOT_QUARANTINED,
+            NOT_PRUNED,
             ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
             ChatMessage.recallable,
             ChatMessage.role.in_(("user", "assistant")),
@@ -133,7 +135,8 @@ def replace_from(
 
     Then the conversation waits for the further stages.
     """
-    stale = (SummaryRow.level == "conversation") | ((SummaryRow.level == "segment") & (SummaryRow.first_seq >= first))
+    later = (SummaryRow.level == "segment") & (SummaryRow.first_seq >= first) & SummaryRow.outlived_at.is_(None)
+    stale = (SummaryRow.level == "conversation") | later
     db.execute(delete(SummaryRow).where(*_of_thread(queued), stale))
     for new in made:
         _insert(db, queued.key, queued.thread_id, new)
@@ -212,31 +215,50 @@ def _cited(db: Connection, namespace_id: int, *which: ColumnElement[bool]) -> li
 
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
+    for start in range(0, len(seqs), IN_LIST):
+        if citing := _citing(db, key, seqs[start : start + IN_LIST]):
+            these = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.summary_id.in_(citing))
+            db.execute(delete(SummaryRow).where(*these, SummaryRow.outlived_at.is_not(None)))
+    redo(db, key, seqs, now)
+
+
+def redo(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
+    """As `retract`, but that what has outlived its messages stays, because it cannot be made anew."""
     first: dict[str, int] = {}
     for start in range(0, len(seqs), IN_LIST):
         _retract_groups(db, key, seqs[start : start + IN_LIST])
-        query = select(ChatMessage.thread_id, func.min(ChatMessage.seq).label("seq")).where(
+        # Grouped here: to group, SQLite would read every message of the namespace in the order of threads.
+        query = select(ChatMessage.thread_id, ChatMessage.seq).where(
             ChatMessage.namespace_id == key.namespace_id,
             ChatMessage.scope_id == key.scope_id,
             ChatMessage.seq.in_(seqs[start : start + IN_LIST]),
         )
-        for row in db.execute(query.group_by(ChatMessage.thread_id)):
+        for row in db.execute(query):
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
     for thread_id, seq in first.items():
         here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
-        rests = (SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)
+        rests = ((SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)) & SummaryRow.outlived_at.is_(None)
         db.execute(delete(SummaryRow).where(*here, rests))
         enqueue(db, key, thread_id, AT_ONCE, now)
 
 
-def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Groups quote other conversations than the one that they are around."""
-    citing = select(SummaryCitation.summary_id).where(
+def _citing(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Sequence[str]:
+    query = select(SummaryCitation.summary_id).where(
         SummaryCitation.namespace_id == key.namespace_id,
         SummaryCitation.scope_id == key.scope_id,
         SummaryCitation.seq.in_(seqs),
     )
-    groups = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group")
+    return db.execute(query.distinct()).scalars().all()
+
+
+def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Groups quote other conversations than the one that they are around."""
+    citing = _citing(db, key, seqs)
+    if not citing:
+        return
+    groups = (
+        SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group", SummaryRow.outlived_at.is_(None)
+    )  # fmt: skip
     found = db.execute(select(SummaryRow.thread_id).where(*groups, SummaryRow.summary_id.in_(citing))).scalars().all()
     for thread_id in found:
         db.execute(delete(SummaryRow).where(*groups, SummaryRow.thread_id == thread_id))
@@ -324,6 +346,7 @@ def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:
             last_at=from_micros(row.last_at),
             made_by=row.made_by,
             sentences=tuple(sentences[row.summary_id]),
+            rests_on_pruned=row.outlived_at is not None,
         )
         for row in rows
         if row.summary_id in sentences  # a segment in which nothing can be quoted has no words

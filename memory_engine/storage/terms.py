@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage.messages import ITS_THREAD, NOT_QUARANTINED, Derived, by_seqs, term_columns
+from memory_engine.storage.messages import ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, Derived, by_seqs, term_columns
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
 
@@ -39,7 +39,7 @@ _READ_AFTER = (
         & (AssistantThread.thread_id == ChatMessage.thread_id),
     )
     .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
-    .where(ChatMessage.seq > bindparam("after"))
+    .where(ChatMessage.seq > bindparam("after"), NOT_PRUNED)
     .order_by(ChatMessage.seq)
     .execution_options(yield_per=5_000)
 )

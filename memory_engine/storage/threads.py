@@ -164,6 +164,7 @@ def _conversations(key: ScopeKey) -> Select[*tuple[Any, ...]]:
     said = (
         ChatMessage.namespace_id == AssistantThread.namespace_id,
         ChatMessage.thread_id == AssistantThread.thread_id,
+        ChatMessage.pruned_at.is_(None),
     )
     count = select(func.count()).select_from(ChatMessage).where(*said).scalar_subquery()
     newest = select(func.max(ChatMessage.created_at)).where(*said).scalar_subquery()
@@ -174,6 +175,7 @@ def _conversations(key: ScopeKey) -> Select[*tuple[Any, ...]]:
         AssistantThread.created_at,
         AssistantThread.quarantined_at,
         AssistantThread.quarantine_reason,
+        AssistantThread.held_at,
         count.label("messages"),
         newest.label("newest"),
     ).where(*_in_scope(key))
@@ -188,6 +190,7 @@ def _conversation(row: Row[*tuple[Any, ...]]) -> Conversation:
         messages=row.messages,
         last_message_at=None if row.newest is None else from_micros(row.newest),
         quarantine=held(row.quarantined_at, row.quarantine_reason),
+        on_hold=row.held_at is not None,
     )
 
 

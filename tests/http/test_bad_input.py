@@ -267,7 +267,7 @@ def test_an_unknown_route_is_404(api: Api) -> None:
     ("method", "path", "sent"),
     [
         ("POST", f"{RECALL}/why-not", {"query": "x", "message_id": "m", "scope": "namespace"}),
-        ("POST", "/v1/memory/prune", {}),
+        ("POST", "/v1/files", {}),
         ("GET", "/v1/threads/t", None),
     ],
 )

@@ -42,7 +42,7 @@ def evidence(
     nobody = np.zeros(size, bool)
     return Evidence(
         lexical=np.array(lexical), similar=np.zeros(size), cosine=np.zeros(size), allowed=mask, spoken=nobody,
-        asker=nobody, timely=np.zeros(size), dense=ranking.dense_share(np.full(size, 5)),
+        asker=nobody, pinned=nobody, timely=np.zeros(size), dense=ranking.dense_share(np.full(size, 5)),
         words=[(np.array(having, np.int32), rarity) for having, rarity in words or ()],
     )  # fmt: skip
 

@@ -1,0 +1,98 @@
+"""/v1/memory: what goes by policies and comes back, and the pins and holds that keep things from them."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+
+from api.deps import NamespaceDep, ServicesDep
+from api.errors import RequestRefused
+from api.schemas.memory import ConversationOut, MessageOut, conversation_out, message_out
+from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, RestoredOut, RestoreIn, ShareOut
+from memory_engine import Scope
+from memory_engine.parsing import parse_time
+from memory_engine.retention import read_policy
+
+router = APIRouter(prefix="/v1/memory", tags=["retention"])
+
+UserQuery = Annotated[str | None, Query()]
+_NOBODY = KeepIn()
+
+
+@router.get("/retention")
+def policy(services: ServicesDep, namespace: NamespaceDep) -> PolicyOut:
+    """The policy in force in the namespace."""
+    found = services.engine.pruner.policy(namespace)
+    return PolicyOut(policy=found.policy.as_json(), written_at=found.written_at)
+
+
+@router.put("/retention")
+def write_policy(
+    body: Annotated[dict[str, Any], Body()], services: ServicesDep, namespace: NamespaceDep
+) -> PolicyOut:  # fmt: skip
+    """Put a policy in force, in place of the one before; it rules from the next pruning on."""
+    written = services.engine.pruner.write_policy(namespace, read_policy(body))
+    return PolicyOut(policy=written.policy.as_json(), written_at=written.written_at)
+
+
+@router.post("/prune")
+def prune(body: PruneIn, services: ServicesDep, namespace: NamespaceDep) -> PrunedOut:
+    """Do what the policy says now; a dry run tells what would go, and changes nothing."""
+    chosen = None if body.policy is None else read_policy(body.policy)
+    shares = services.engine.pruner.prune(namespace, chosen, dry_run=body.dry_run)
+    data = [ShareOut.model_validate(share, from_attributes=True) for share in shares]
+    return PrunedOut(dry_run=body.dry_run, data=data)
+
+
+@router.post("/restore")
+def restore(body: RestoreIn, services: ServicesDep, namespace: NamespaceDep) -> RestoredOut:
+    """Bring back what was pruned and is not removed yet."""
+    named = [bool(body.message_ids), body.conversation_id is not None, body.since is not None]
+    if sum(named) != 1:
+        text = "Name one thing: message_ids, a conversation_id, or since, the time of the pruning."
+        raise RequestRefused(400, text, code="invalid_value", param="message_ids")
+    if body.scope is not None and (body.since is None or body.user is not None):
+        text = "The scope namespace goes with since, and without a user."
+        raise RequestRefused(400, text, code="invalid_value", param="scope")
+    pruner, scope = services.engine.pruner, Scope(namespace=namespace, user=body.user)
+    if body.message_ids:
+        return RestoredOut(restored=pruner.restore_messages(scope, body.message_ids))
+    if body.conversation_id is not None:
+        return RestoredOut(restored=pruner.restore_conversation(scope, body.conversation_id))
+    since = parse_time(body.since, "since")
+    return RestoredOut(restored=pruner.restore_since(namespace, since, scope=None if body.scope else scope))
+
+
+@router.post("/messages/{message_id:path}/pin")
+def pin(message_id: str, services: ServicesDep, namespace: NamespaceDep, body: KeepIn = _NOBODY) -> MessageOut:
+    """Keep a message from every policy, and rank it a little higher."""
+    scope = Scope(namespace=namespace, user=body.user)
+    services.engine.pins.pin(message_id, scope=scope)
+    return message_out(services.engine.history.message(message_id, scope=scope))
+
+
+@router.delete("/messages/{message_id:path}/pin")
+def unpin(message_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None) -> MessageOut:
+    """Let policies rule over a message again."""
+    scope = Scope(namespace=namespace, user=user)
+    services.engine.pins.unpin(message_id, scope=scope)
+    return message_out(services.engine.history.message(message_id, scope=scope))
+
+
+@router.post("/conversations/{conversation_id:path}/hold")
+def hold(
+    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, body: KeepIn = _NOBODY
+) -> ConversationOut:
+    """Keep all that was said in a conversation, and all that will be, from every policy."""
+    scope = Scope(namespace=namespace, user=body.user)
+    services.engine.pins.hold(conversation_id, scope=scope)
+    return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))
+
+
+@router.delete("/conversations/{conversation_id:path}/hold")
+def release(
+    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None
+) -> ConversationOut:
+    """Let policies rule over a conversation again."""
+    scope = Scope(namespace=namespace, user=user)
+    services.engine.pins.release(conversation_id, scope=scope)
+    return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))

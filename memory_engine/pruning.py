@@ -1,0 +1,306 @@
+"""Pruning: what goes by a namespace's policy. Messages are marked, can be brought back for a while, and then go."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from memory_engine.erasure import Keeper
+from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.indexing import Indexer
+from memory_engine.models import Scope, ScopeKey, to_micros
+from memory_engine.ports import Clock
+from memory_engine.retention import DEFAULT_POLICY, MESSAGES, Policy, Rows, Rule, going
+from memory_engine.storage import (
+    changes,
+    links,
+    messages,
+    outlived,
+    patterns,
+    prunes,
+    retention_policies,
+    scopes,
+    store_settings,
+    summaries,
+    threads,
+)
+from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.retention_policies import Written
+from memory_engine.strata import OutlivedSummaries, Recalls, Stratum, Versions
+
+#: Rows that go in one transaction: writers wait for no longer than these take.
+_SLICE = 25
+#: After each, writers get so many times as long as it took: they share the interpreter too, not the lock alone.
+_REST = 5
+#: Messages that the vector index lets go of at once.
+_OF_INDEX = 2_000
+_EVERY = timedelta(days=1)
+#: The store's setting that says when all namespaces were last pruned.
+_LAST = "pruned_at"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What a rule takes of a stratum."""
+
+    stratum: str
+    #: The rule in one line.
+    rule: str
+    #: `mark` for messages that can still be brought back, `remove` for what goes.
+    action: str
+    rows: int
+    #: Of the rows' texts.
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Cut:
+    """The rows of one scope that a rule takes, by id."""
+
+    key: ScopeKey
+    share: Share
+    ids: Sequence[Any]
+    keep_summaries: bool = False
+
+
+@dataclass(kw_only=True)
+class Pruner:
+    """Prunes one store, by hand or once a day; a step that was broken off is done again by the next."""
+
+    database: Database
+    clock: Clock
+    #: The indexer of the generation in use.
+    indexer: Callable[[], Indexer]
+    #: Who keeps copies of messages, by name.
+    keepers: Mapping[str, Keeper]
+    #: What policies can speak of besides messages, by name.
+    strata: dict[str, Stratum] = field(
+        default_factory=lambda: {"versions": Versions(), "summaries": OutlivedSummaries()}
+    )
+    #: Who knows which messages stood in prompts; nobody until they say so.
+    recalls: Recalls | None = None
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def policy(self, namespace: str) -> Written:
+        """The policy in force in a namespace.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            written = retention_policies.find(db, scopes.find_namespace(db, namespace))
+        return written or Written(policy=DEFAULT_POLICY, written_at=None)
+
+    def write_policy(self, namespace: str, policy: Policy) -> Written:
+        """Put a policy in force; it rules from the next pruning on.
+
+        Raises:
+            StoreError: the store does not answer; nothing was changed.
+        """
+        now = to_micros(self.clock.now())
+        with self.database.write() as db:
+            key = scopes.ensure_scope(db, Scope(namespace=namespace), now)
+            retention_policies.put(db, key.namespace_id, policy, now)
+        return self.policy(namespace)
+
+    def prune(self, namespace: str, policy: Policy | None = None, *, dry_run: bool = False) -> list[Share]:
+        """Do what the policy says now, and tell what went and why; a dry run tells what would go.
+
+        Args:
+            namespace: whose rows.
+            policy: in place of the one in force, this once.
+            dry_run: change nothing.
+
+        Raises:
+            StoreError: the store does not answer; what went is gone, and the rest goes with the next pruning.
+        """
+        chosen, now = policy or self.policy(namespace).policy, to_micros(self.clock.now())
+        with self.database.read() as db:
+            keys = [key for _, key in scopes.of_namespace(db, namespace)]
+        shares: dict[tuple[str, str, str], Share] = {}
+        for key in keys:
+            cuts = self._cuts(key, chosen, now)
+            for share in (cut.share for cut in cuts) if dry_run else self._done(key, cuts, now):
+                name = (share.stratum, share.rule, share.action)
+                before = shares.get(name, replace(share, rows=0, bytes=0))
+                shares[name] = replace(share, rows=before.rows + share.rows, bytes=before.bytes + share.bytes)
+        return [share for share in shares.values() if share.rows]
+
+    def work(self) -> None:
+        """Prune every namespace by its policy, if that was not done for a day.
+
+        Raises:
+            MemoryEngineError: the store or the index does not answer; it is tried again.
+        """
+        now = to_micros(self.clock.now())
+        with self.database.read() as db:
+            last, names = store_settings.setting(db, _LAST), scopes.namespaces(db)
+        if last is not None and 0 <= now - int(last) < _EVERY // timedelta(microseconds=1):
+            return
+        for name in names:
+            self.prune(name)
+            if self._stopping.is_set():
+                return
+        with self.database.write() as db:
+            store_settings.put(db, _LAST, str(now))
+
+    def stop(self) -> None:
+        """End after the piece at hand; what is left goes with the next pruning."""
+        self._stopping.set()
+
+    def restore_messages(self, scope: Scope, message_ids: Sequence[str]) -> int:
+        """Bring back messages that were marked, all of them or none; how many.
+
+        Raises:
+            MessageNotFound: one is not in this scope, or is not marked; nothing was changed.
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, message_ids)
+        for name in message_ids:
+            if name not in found or found[name][0] != key or not found[name][1].pruned:
+                raise MessageNotFound(f"There is no message {name!r} to bring back.", param="message_ids")
+        return 0 if key is None else self._restore(key, [message.seq for _, message in found.values()])
+
+    def restore_conversation(self, scope: Scope, conversation_id: str) -> int:
+        """Bring back all of a conversation that was marked; how many messages.
+
+        Raises:
+            ConversationNotFound: there is none of that id in this scope.
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            key = scopes.find_scope(db, scope)
+            thread = None if key is None else threads.find_thread(db, key, conversation_id)
+            if key is None or thread is None:
+                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+            seqs = prunes.marked_in(db, key, thread.thread_id)
+        return self._restore(key, seqs)
+
+    def restore_since(self, namespace: str, since: datetime, *, scope: Scope | None = None) -> int:
+        """Bring back all that was marked at or after a time; how many messages.
+
+        Args:
+            namespace: whose messages.
+            since: the time.
+            scope: only this one; every user of the namespace unless given.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            of_one = None if scope is None else scopes.find_scope(db, scope)
+            keys = [key for _, key in scopes.of_namespace(db, namespace) if scope is None or key == of_one]
+            marked = {key: prunes.marked_since(db, key, to_micros(since)) for key in keys}
+        return sum(self._restore(key, seqs) for key, seqs in marked.items())
+
+    def _cuts(self, key: ScopeKey, policy: Policy, now: int) -> list[_Cut]:
+        """What goes of a scope: the one place that names it, for the dry run and the run."""
+        with self.database.read() as db:
+            seqs, size = prunes.expired(db, key, now - policy.restorable)
+            why = f"marked for {policy.restorable_days:g} days"
+            share = Share(stratum=MESSAGES, rule=why, action="remove", rows=len(seqs), bytes=size)
+            cuts = [_Cut(key=key, share=share, ids=seqs)]
+            taken: dict[str, set[Any]] = {}
+            for rule in policy.rules:
+                cut = self._cut(db, key, rule, taken.setdefault(rule.stratum, set()), now)
+                taken[rule.stratum].update(cut.ids)
+                cuts.append(cut)
+        return [cut for cut in cuts if cut.ids]
+
+    def _cut(self, db: Transaction, key: ScopeKey, rule: Rule, taken: set[Any], now: int) -> _Cut:
+        if rule.unless_recalled_days is not None and self.recalls is None:
+            rows = Rows.of_none()  # nobody can tell what was recalled, so nothing goes
+        elif rule.stratum == MESSAGES:
+            recalled = {} if self.recalls is None else self.recalls(db, key)
+            rows = prunes.message_rows(db, key, rule.agent, recalled)
+        elif rule.stratum in self.strata:
+            rows = self.strata[rule.stratum].rows(db, key, rule.agent)
+        else:
+            rows = Rows.of_none()  # an engine without an assistant keeps no prompts
+        ids, size = rows.chosen(going(rule, rows, now), but=taken)
+        action = "mark" if rule.stratum == MESSAGES else "remove"
+        share = Share(stratum=rule.stratum, rule=rule.text, action=action, rows=len(ids), bytes=size)
+        return _Cut(key=key, share=share, ids=ids, keep_summaries=rule.keep_summaries)
+
+    def _done(self, key: ScopeKey, cuts: Sequence[_Cut], now: int) -> Iterator[Share]:
+        """Carry the cuts of a scope out, piece by piece, and tell what really went."""
+        marked: list[int] = []
+        try:
+            for cut in cuts:
+                rows = 0
+                for piece in self._pieces(cut.ids):
+                    gone = self._take(cut, piece, now)
+                    rows += len(gone)
+                    marked += gone if cut.share.action == "mark" else []
+                yield replace(cut.share, rows=rows)
+        finally:
+            self._let_recall_follow(key, marked)
+
+    def _pieces(self, ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Slices of the ids, with a rest after each."""
+        for start in range(0, len(ids), _SLICE):
+            began = time.monotonic()
+            yield ids[start : start + _SLICE]
+            if self._stopping.wait(_REST * (time.monotonic() - began)):
+                return
+
+    def _take(self, cut: _Cut, ids: Sequence[Any], now: int) -> Sequence[Any]:
+        with self.database.write() as db:
+            scopes.take_changes(db, cut.key, 0)  # locks the scope, as every writer does
+            if cut.share.action == "mark":
+                return self._mark(db, cut, ids, now)
+            if cut.share.stratum == MESSAGES:
+                return self._remove(db, cut.key, ids, now)
+            return range(self.strata[cut.share.stratum].remove(db, cut.key, ids))
+
+    def _mark(self, db: Transaction, cut: _Cut, seqs: Sequence[int], now: int) -> list[int]:
+        gone = prunes.mark(db, cut.key, seqs, by=cut.share.rule[:256], now=now)
+        if cut.keep_summaries:
+            outlived.let_outlive(db, cut.key, gone, now)
+        else:
+            summaries.retract(db, cut.key, gone, now)
+        links.retract(db, cut.key, gone)
+        patterns.retract(db, cut.key, gone)
+        return gone
+
+    def _remove(self, db: Transaction, key: ScopeKey, seqs: Sequence[int], now: int) -> list[int]:
+        going_now = prunes.still_expired(db, key, seqs)
+        gone = sorted(going_now)
+        outlived.settle(db, key, gone, now)
+        links.retract(db, key, gone)
+        patterns.retract(db, key, gone)
+        for keeper in self.keepers.values():
+            keeper.erase_messages(db, key, list(going_now.values()), None)
+        changes.delete_messages(db, key, gone)
+        return gone
+
+    def _restore(self, key: ScopeKey, seqs: Sequence[int]) -> int:
+        now, back = to_micros(self.clock.now()), list[int]()
+        try:
+            for piece in self._pieces(seqs):
+                with self.database.write() as db:
+                    scopes.take_changes(db, key, 0)
+                    here_again = prunes.unmark(db, key, piece)
+                    outlived.come_back(db, key, here_again)
+                    summaries.redo(db, key, here_again, now)
+                back += here_again
+        finally:
+            self._let_recall_follow(key, back)
+        return len(back)
+
+    def _let_recall_follow(self, key: ScopeKey, seqs: Sequence[int]) -> None:
+        """One change for all these messages, so that what is resident is loaded anew once."""
+        if not seqs:
+            return
+        with self.database.write() as db:
+            scopes.take_changes(db, key, 1)
+        for some in _slices(sorted(seqs), _OF_INDEX):
+            self.indexer().replace(key, some)
+
+
+def _slices(values: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
