@@ -106,12 +106,13 @@ class Person:
 
 def run(folder: Path, *, seconds: float, people: int, keeps: int) -> Report:
     """Serve, and let the people use it for so long."""
-    report, begin, stop = Report(), time.monotonic(), threading.Event()
+    report, stop = Report(), threading.Event()
     command = [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         service.stdout.readline()  # it says where it serves once it does
         address = (read_service_file(folder) or {})["address"]
+        begin = time.monotonic()
 
         def tenth() -> int:
             return min(_TENTHS - 1, int(_TENTHS * (time.monotonic() - begin) / seconds))

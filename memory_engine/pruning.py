@@ -245,6 +245,7 @@ class Pruner:
         for start in range(0, len(ids), _SLICE):
             began = time.monotonic()
             yield ids[start : start + _SLICE]
+            self.database.checkpoint()  # else a writer's commit would have to bring all this into the file
             if self._stopping.wait(_REST * (time.monotonic() - began)):
                 return
 

@@ -151,6 +151,21 @@ class Database:
         if busy:
             raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
 
+    def checkpoint(self) -> None:
+        """Bring what is committed from SQLite's log into its file, beside writers, so that no commit of theirs has to.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if not self.is_sqlite:
+            return
+        with _translated():
+            raw = self._reader.raw_connection()
+            try:
+                raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                raw.close()
+
     def rewrite(self) -> None:
         """Write the whole database anew, so that no byte stands where no row is. Writers wait meanwhile.
 
