@@ -8,6 +8,7 @@ and of fifty questions how many are answered as before once all is restored.
 
 import argparse
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from api.server import use_one_thread
+from api.server import TURN_SECONDS, use_one_thread
 from memory_engine import MemoryEngine, Scope
 from memory_engine.pruning import Share
 from memory_engine.retention import Policy, Rule
@@ -200,6 +201,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="where the store is built; a temporary folder unless given")
     asked = parser.parse_args()
     use_one_thread()
+    sys.setswitchinterval(TURN_SECONDS)
     with (
         tempfile.TemporaryDirectory() as folder,
         MemoryEngine.open(asked.data_dir or folder, clock=Standing()) as engine,

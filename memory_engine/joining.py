@@ -105,7 +105,9 @@ class Parts:
         self.prover = Prover(files, self.eraser, hasher, store.options.clock)
         # A thread of its own, because it looks through every file: once for all that was erased while it was not calm.
         self.proving = BackgroundWorker(lambda: None, lambda: self.prover.work())
-        self.worker = BackgroundWorker(lambda: self.generation.indexer.work(), lambda: self.consolidate())
+        self.worker = BackgroundWorker(
+            lambda: self.generation.indexer.work(), lambda: None if self.pruner.at_work else self.consolidate()
+        )
         # A thread of its own, because it gives way to writers for as long as it works.
         self._pruning = BackgroundWorker(lambda: None, self.pruner.work)
         # A thread of its own, because it waits for its writer.

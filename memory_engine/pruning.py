@@ -82,6 +82,12 @@ class Pruner:
     #: Who knows which messages stood in prompts; nobody until they say so.
     recalls: Recalls | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether pieces are being marked, removed or brought back: what can wait should, for those who write."""
+        return self._one_at_a_time.locked()
 
     def policy(self, namespace: str) -> Written:
         """The policy in force in a namespace.
@@ -241,7 +247,11 @@ class Pruner:
             self._let_recall_follow(key, marked)
 
     def _pieces(self, ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Slices of the ids, with a rest after each."""
+        """Slices of the ids, with a rest after each; of two who prune at once one waits."""
+        with self._one_at_a_time:
+            yield from self._slices_with_rest(ids)
+
+    def _slices_with_rest(self, ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
         for start in range(0, len(ids), _SLICE):
             began = time.monotonic()
             yield ids[start : start + _SLICE]
