@@ -67,6 +67,20 @@ def get_namespace(
 NamespaceDep = Annotated[str, Depends(get_namespace)]
 
 
+def get_scope(
+    namespace: NamespaceDep, user: Annotated[str | None, Query(description="The person whose memory it is.")] = None
+) -> Scope:
+    """Whose memory is asked, where the query says so: the person's, or without one the namespace's default user's.
+
+    Raises:
+        InvalidInput: the user is no name.
+    """
+    return Scope(namespace=namespace, user=user)
+
+
+ScopeDep = Annotated[Scope, Depends(get_scope)]
+
+
 def get_page(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     after: Annotated[str | None, Query(max_length=256)] = None,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.deps import CallerDep, NamespaceDep, PageDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, PageDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.assistant import AgentOut, ReplyOut, ToolCallOut, TurnIn
 from api.streaming import stream_turn
@@ -63,9 +63,8 @@ def agents(services: ServicesDep) -> dict[str, Any]:
 @router.get("/tool-calls")
 def tool_calls(  # noqa: PLR0913  (one for each filter)
     services: ServicesDep,
-    namespace: NamespaceDep,
+    scope: ScopeDep,
     page: PageDep,
-    user: str | None = None,
     conversation_id: str | None = None,
     tool: str | None = None,
     agent: str | None = None,
@@ -73,7 +72,7 @@ def tool_calls(  # noqa: PLR0913  (one for each filter)
 ) -> dict[str, Any]:
     """What tools were called with and what came of it, newest first."""
     wanted = {"conversation_id": conversation_id, "tool": tool, "agent": agent, "status": status}
-    rows, more = tool_log.list_calls(services.engine, Scope(namespace=namespace, user=user), page, **wanted)
+    rows, more = tool_log.list_calls(services.engine, scope, page, **wanted)
     data = [_tool_call(row) for row in rows]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more}
@@ -82,18 +81,17 @@ def tool_calls(  # noqa: PLR0913  (one for each filter)
 @router.get("/cost")
 def cost(
     services: ServicesDep,
-    namespace: NamespaceDep,
+    scope: ScopeDep,
     start: Annotated[str | None, Query(alias="from")] = None,
     end: Annotated[str | None, Query(alias="to")] = None,
     by: str = "day",
-    user: str | None = None,
 ) -> dict[str, Any]:
     """Tokens and dollars, against what sending the whole history every time would have taken."""
     if by not in model_log.GROUPS:
         raise RequestRefused(400, f"by must be one of {', '.join(model_log.GROUPS)}.", code="invalid_value", param="by")
     first = None if start is None else to_micros(parse_time(start, "from"))
     last = None if end is None else to_micros(parse_time(end, "to"))
-    rows = services.assistant.ledger.costs(Scope(namespace=namespace, user=user), first, last, by)
+    rows = services.assistant.ledger.costs(scope, first, last, by)
     return {"object": "list", "data": [_cost(row, by) for row in rows], "has_more": False}
 
 

@@ -1,12 +1,12 @@
 """/v1/memory/context and /contexts: prompts, assembled and kept."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
-from api.deps import CallerDep, NamespaceDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, ScopeDep, ServicesDep
 from api.schemas.memory import ContextIn
 from assistant import PromptRequest
 from assistant.agents import DEFAULT_AGENT
@@ -43,11 +43,9 @@ def context(body: ContextIn, services: ServicesDep, caller: CallerDep, namespace
 
 
 @router.get("/contexts/{manifest_id}")
-def kept_context(
-    manifest_id: str, services: ServicesDep, namespace: NamespaceDep, user: Annotated[str | None, Query()] = None
-) -> Response:
+def kept_context(manifest_id: str, services: ServicesDep, scope: ScopeDep) -> Response:
     """The same messages, byte for byte, with their manifest."""
-    messages, manifest = services.assistant.context_manager.load(Scope(namespace=namespace, user=user), manifest_id)
+    messages, manifest = services.assistant.context_manager.load(scope, manifest_id)
     rest = {"tokens": manifest["tokens"], "manifest_id": manifest_id, "manifest": manifest}
     tail = json.dumps(rest, ensure_ascii=False, separators=(",", ":"))
     # The stored bytes go out as they are: parsing and writing them again could change them.

@@ -5,70 +5,54 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.schemas.knowledge import CorrectionIn, NoteIn, NoteOut, PatternOut, note_out, pattern_out
 from memory_engine import Scope
 
 router = APIRouter(prefix="/v1/memory", tags=["knowledge"])
 
-UserQuery = Annotated[str | None, Query()]
-
 
 @router.get("/patterns")
 def patterns(
     services: ServicesDep,
-    namespace: NamespaceDep,
+    scope: ScopeDep,
     kind: Annotated[str | None, Query()] = None,
     everything: Annotated[bool, Query(description="Also what was superseded or dismissed.")] = False,
-    user: UserQuery = None,
 ) -> dict[str, Any]:
     """What repeats, and what people state of themselves, those seen last first, with the messages that show it."""
-    found = services.engine.patterns.of(Scope(namespace=namespace, user=user), kind, everything=everything)
+    found = services.engine.patterns.of(scope, kind, everything=everything)
     return _listed([pattern_out(pattern).model_dump(mode="json") for pattern in found], "id")
 
 
 @router.post("/patterns/{pattern_id}/confirm")
-def confirm(pattern_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None) -> PatternOut:
+def confirm(pattern_id: str, services: ServicesDep, scope: ScopeDep) -> PatternOut:
     """Say that a pattern is right."""
-    scope = Scope(namespace=namespace, user=user)
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "confirmed"))
 
 
 @router.post("/patterns/{pattern_id}/dismiss")
-def dismiss(pattern_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None) -> PatternOut:
+def dismiss(pattern_id: str, services: ServicesDep, scope: ScopeDep) -> PatternOut:
     """Say that a pattern is none: it is shown no more, and not learned again."""
-    scope = Scope(namespace=namespace, user=user)
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "dismissed"))
 
 
 @router.post("/patterns/{pattern_id}/correct")
-def correct(
-    pattern_id: str, body: CorrectionIn, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None
-) -> PatternOut:
+def correct(pattern_id: str, body: CorrectionIn, services: ServicesDep, scope: ScopeDep) -> PatternOut:
     """Say what a pattern should say."""
-    scope = Scope(namespace=namespace, user=user)
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "corrected", body.text))
 
 
 @router.get("/notes")
-def notes(
-    services: ServicesDep, namespace: NamespaceDep, agent: Annotated[str | None, Query()] = None, user: UserQuery = None
-) -> dict[str, Any]:
+def notes(services: ServicesDep, scope: ScopeDep, agent: Annotated[str | None, Query()] = None) -> dict[str, Any]:
     """The notes in force, by name; with an agent, those that stand in its prompt."""
-    found = services.engine.notes.of(Scope(namespace=namespace, user=user), agent)
+    found = services.engine.notes.of(scope, agent)
     return _listed([note_out(note).model_dump(mode="json") for note in found], "name")
 
 
 @router.get("/notes/{name}")
-def note(
-    name: str,
-    services: ServicesDep,
-    namespace: NamespaceDep,
-    version: Annotated[int | None, Query()] = None,
-    user: UserQuery = None,
-) -> NoteOut:
+def note(name: str, services: ServicesDep, scope: ScopeDep, version: Annotated[int | None, Query()] = None) -> NoteOut:
     """A note, or as it was at a version."""
-    return note_out(services.engine.notes.get(Scope(namespace=namespace, user=user), name, version))
+    return note_out(services.engine.notes.get(scope, name, version))
 
 
 @router.put("/notes/{name}")
@@ -79,9 +63,9 @@ def write_note(name: str, body: NoteIn, services: ServicesDep, namespace: Namesp
 
 
 @router.delete("/notes/{name}", status_code=204)
-def remove_note(name: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None) -> Response:
+def remove_note(name: str, services: ServicesDep, scope: ScopeDep) -> Response:
     """Remove a note with all its versions."""
-    services.engine.notes.remove(Scope(namespace=namespace, user=user), name)
+    services.engine.notes.remove(scope, name)
     return Response(status_code=204)
 
 

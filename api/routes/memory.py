@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from api.access import ADMIN
 from api.caller import Caller
-from api.deps import CallerDep, NamespaceDep, PageDep, ServicesDep
+from api.deps import CallerDep, NamespaceDep, PageDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import (
     ConversationOut,
@@ -102,55 +102,36 @@ def why_not(body: WhyNotIn, services: ServicesDep, caller: CallerDep, namespace:
 @router.get("/conversations")
 def conversations(
     services: ServicesDep,
-    namespace: NamespaceDep,
+    scope: ScopeDep,
     page: PageDep,
     q: Annotated[str | None, Query(max_length=1000)] = None,
     agent: Annotated[str | None, Query(max_length=256)] = None,
-    user: Annotated[str | None, Query()] = None,
 ) -> dict[str, Any]:
     """Conversations in the order in which they were opened, newest first unless asked otherwise."""
-    scope = Scope(namespace=namespace, user=user)
     rows, has_more = services.engine.history.conversations(page, scope=scope, q=q, agent=agent)
     return _listed([conversation_out(row) for row in rows], "conversation_id", has_more)
 
 
 @router.get("/conversations/{conversation_id:path}/messages")
 def conversation_messages(
-    conversation_id: str,
-    services: ServicesDep,
-    namespace: NamespaceDep,
-    page: PageDep,
-    user: Annotated[str | None, Query()] = None,
+    conversation_id: str, services: ServicesDep, scope: ScopeDep, page: PageDep
 ) -> dict[str, Any]:
     """A conversation's messages by their order, newest first unless asked otherwise."""
-    scope = Scope(namespace=namespace, user=user)
     rows, has_more = services.engine.history.messages(conversation_id, page, scope=scope)
     return _listed([message_out(row) for row in rows], "message_id", has_more)
 
 
 @router.get("/conversations/{conversation_id:path}/summaries")
-def conversation_summaries(
-    conversation_id: str,
-    services: ServicesDep,
-    namespace: NamespaceDep,
-    user: Annotated[str | None, Query()] = None,
-) -> dict[str, Any]:
+def conversation_summaries(conversation_id: str, services: ServicesDep, scope: ScopeDep) -> dict[str, Any]:
     """What was said in few words: the conversation's summary first, then those of its segments in order."""
-    found = services.engine.history.summaries(conversation_id, scope=Scope(namespace=namespace, user=user))
+    found = services.engine.history.summaries(conversation_id, scope=scope)
     return _listed([summary_out(summary) for summary in found], "summary_id", has_more=False)
 
 
 @router.get("/conversations/{conversation_id:path}")
-def conversation(
-    conversation_id: str,
-    services: ServicesDep,
-    namespace: NamespaceDep,
-    user: Annotated[str | None, Query()] = None,
-) -> ConversationOut:
+def conversation(conversation_id: str, services: ServicesDep, scope: ScopeDep) -> ConversationOut:
     """One conversation."""
-    return conversation_out(
-        services.engine.history.conversation(conversation_id, scope=Scope(namespace=namespace, user=user))
-    )
+    return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))
 
 
 @router.get("/stats")

@@ -1,16 +1,13 @@
 """/v1/memory/…/quarantine: keep a message or a conversation out of recall, and let it back."""
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Query
-
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.schemas.memory import ConversationOut, HoldIn, MessageOut, conversation_out, message_out
 from memory_engine import Scope
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
-UserQuery = Annotated[str | None, Query()]
 _NO_REASON = HoldIn()
 
 
@@ -25,11 +22,8 @@ def hold_message(
 
 
 @router.delete("/messages/{message_id:path}/quarantine")
-def release_message(
-    message_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None
-) -> MessageOut:
+def release_message(message_id: str, services: ServicesDep, scope: ScopeDep) -> MessageOut:
     """Let a message be recalled again, unless its conversation is quarantined too."""
-    scope = Scope(namespace=namespace, user=user)
     services.engine.quarantine.release_message(message_id, scope=scope)
     return message_out(services.engine.history.message(message_id, scope=scope))
 
@@ -45,10 +39,7 @@ def hold_conversation(
 
 
 @router.delete("/conversations/{conversation_id:path}/quarantine")
-def release_conversation(
-    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None
-) -> ConversationOut:
+def release_conversation(conversation_id: str, services: ServicesDep, scope: ScopeDep) -> ConversationOut:
     """Let a conversation be recalled again, but for messages that are quarantined themselves."""
-    scope = Scope(namespace=namespace, user=user)
     services.engine.quarantine.release_conversation(conversation_id, scope=scope)
     return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body
 
-from api.deps import NamespaceDep, ServicesDep
+from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import ConversationOut, MessageOut, conversation_out, message_out
 from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, RestoredOut, RestoreIn, ShareOut
@@ -14,7 +14,6 @@ from memory_engine.retention import read_policy
 
 router = APIRouter(prefix="/v1/memory", tags=["retention"])
 
-UserQuery = Annotated[str | None, Query()]
 _NOBODY = KeepIn()
 
 
@@ -71,9 +70,8 @@ def pin(message_id: str, services: ServicesDep, namespace: NamespaceDep, body: K
 
 
 @router.delete("/messages/{message_id:path}/pin")
-def unpin(message_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None) -> MessageOut:
+def unpin(message_id: str, services: ServicesDep, scope: ScopeDep) -> MessageOut:
     """Let policies rule over a message again."""
-    scope = Scope(namespace=namespace, user=user)
     services.engine.pins.unpin(message_id, scope=scope)
     return message_out(services.engine.history.message(message_id, scope=scope))
 
@@ -89,10 +87,7 @@ def hold(
 
 
 @router.delete("/conversations/{conversation_id:path}/hold")
-def release(
-    conversation_id: str, services: ServicesDep, namespace: NamespaceDep, user: UserQuery = None
-) -> ConversationOut:
+def release(conversation_id: str, services: ServicesDep, scope: ScopeDep) -> ConversationOut:
     """Let policies rule over a conversation again."""
-    scope = Scope(namespace=namespace, user=user)
     services.engine.pins.release(conversation_id, scope=scope)
     return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))
