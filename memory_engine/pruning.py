@@ -28,7 +28,7 @@ from memory_engine.storage import (
 )
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.retention_policies import Written
-from memory_engine.strata import OutlivedSummaries, Recalls, Stratum, Versions
+from memory_engine.strata import Listing, OutlivedSummaries, Recalls, Stratum, Versions
 
 #: Rows that go in one transaction: writers wait for no longer than these take.
 _SLICE = 25
@@ -132,6 +132,8 @@ class Pruner:
                 name = (share.stratum, share.rule, share.action)
                 before = shares.get(name, replace(share, rows=0, bytes=0))
                 shares[name] = replace(share, rows=before.rows + share.rows, bytes=before.bytes + share.bytes)
+        if not dry_run and any(share.action == "remove" for share in shares.values() if share.rows):
+            self._give_back()
         return [share for share in shares.values() if share.rows]
 
     def work(self) -> None:
@@ -211,26 +213,12 @@ class Pruner:
             share = Share(stratum=MESSAGES, rule=why, action="remove", rows=len(seqs), bytes=size)
             cuts = [_Cut(key=key, share=share, ids=seqs)]
             taken: dict[str, set[Any]] = {}
+            listing = Listing(db, key, self.strata, self.recalls)
             for rule in policy.rules:
-                cut = self._cut(db, key, rule, taken.setdefault(rule.stratum, set()), now)
+                cut = _cut(key, rule, listing.of(rule), taken.setdefault(rule.stratum, set()), now)
                 taken[rule.stratum].update(cut.ids)
                 cuts.append(cut)
         return [cut for cut in cuts if cut.ids]
-
-    def _cut(self, db: Transaction, key: ScopeKey, rule: Rule, taken: set[Any], now: int) -> _Cut:
-        if rule.unless_recalled_days is not None and self.recalls is None:
-            rows = Rows.of_none()  # nobody can tell what was recalled, so nothing goes
-        elif rule.stratum == MESSAGES:
-            recalled = {} if self.recalls is None else self.recalls(db, key)
-            rows = prunes.message_rows(db, key, rule.agent, recalled)
-        elif rule.stratum in self.strata:
-            rows = self.strata[rule.stratum].rows(db, key, rule.agent)
-        else:
-            rows = Rows.of_none()  # an engine without an assistant keeps no prompts
-        ids, size = rows.chosen(going(rule, rows, now), but=taken)
-        action = "mark" if rule.stratum == MESSAGES else "remove"
-        share = Share(stratum=rule.stratum, rule=rule.text, action=action, rows=len(ids), bytes=size)
-        return _Cut(key=key, share=share, ids=ids, keep_summaries=rule.keep_summaries)
 
     def _done(self, key: ScopeKey, cuts: Sequence[_Cut], now: int) -> Iterator[Share]:
         """Carry the cuts of a scope out, piece by piece, and tell what really went."""
@@ -255,9 +243,23 @@ class Pruner:
         for start in range(0, len(ids), _SLICE):
             began = time.monotonic()
             yield ids[start : start + _SLICE]
-            self.database.checkpoint()  # else a writer's commit would have to bring all this into the file
-            if self._stopping.wait(_REST * (time.monotonic() - began)):
+            if self._stopped_resting(began):
                 return
+
+    def _give_back(self) -> None:
+        """Make the database's file as small as what is left in it, slice by slice."""
+        with self._one_at_a_time:
+            more = True
+            while more:
+                began = time.monotonic()
+                more = self.database.give_back()
+                if self._stopped_resting(began):
+                    return
+
+    def _stopped_resting(self, began: float) -> bool:
+        """Leave writers their turn after a piece; whether the rest was cut short because the work is to end."""
+        self.database.checkpoint()  # else a writer's commit would have to bring all this into the file
+        return self._stopping.wait(_REST * (time.monotonic() - began))
 
     def _take(self, cut: _Cut, ids: Sequence[Any], now: int) -> Sequence[Any]:
         with self.database.write() as db:
@@ -311,6 +313,13 @@ class Pruner:
             scopes.take_changes(db, key, 1)
         for some in _slices(sorted(seqs), _OF_INDEX):
             self.indexer().replace(key, some)
+
+
+def _cut(key: ScopeKey, rule: Rule, rows: Rows, taken: set[Any], now: int) -> _Cut:
+    ids, size = rows.chosen(going(rule, rows, now), but=taken)
+    action = "mark" if rule.stratum == MESSAGES else "remove"
+    share = Share(stratum=rule.stratum, rule=rule.text, action=action, rows=len(ids), bytes=size)
+    return _Cut(key=key, share=share, ids=ids, keep_summaries=rule.keep_summaries)
 
 
 def _slices(values: Sequence[int], size: int) -> Iterable[Sequence[int]]:

@@ -11,7 +11,7 @@ from assistant.storage.model_log import model_calls
 from assistant.storage.tool_log import tool_calls
 from memory_engine.models import ScopeKey
 from memory_engine.retention import Columns, Rows
-from memory_engine.storage.prunes import activities, size_of
+from memory_engine.storage.prunes import Activities, size_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,9 @@ class TableStratum:
     #: A further table whose rows belong to those of this one.
     with_it: Table | None = None
 
-    def rows(self, db: Connection, key: ScopeKey, agent: str | None) -> Rows:
+    def rows(self, db: Connection, key: ScopeKey, agent: str | None, active: Activities) -> Rows:
         """The scope's rows, or those of one agent."""
-        active, rows = activities(db, key), Columns()
+        rows = Columns()
         size = size_of(db, *(cast(column, Text) for column in self.texts)).label("size")
         columns = (self.name.label("name"), self.made_at.label("at"), self.table.c.conversation_id, size)
         query = select(*columns).where(*self._here(key))

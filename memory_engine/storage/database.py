@@ -1,8 +1,8 @@
 """The two databases' engines: pragmas, the writers' lock, and the door at which their errors stop."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ Transaction = Connection
 #: Connections that readers share; the service runs no more request threads than this.
 POOL_SIZE = 16
 _BUSY_TIMEOUT_MS = 10_000
+#: How long writers stand still at once while readers are waited for that hold on to SQLite's log.
+_LOG_TIMEOUT_MS = 50
+#: Free pages that are given back at once: 7 ms.
+_PAGES_AT_ONCE = 100
 #: Any number that other programs on the same PostgreSQL database are not likely to lock.
 _SETUP_LOCK = 7_305_812_449
 
@@ -144,12 +148,38 @@ class Database:
             StoreUnavailable: the database does not answer, or readers hold on to the log for too long.
         """
         if not self.is_sqlite:
-            self._alone(["VACUUM"])
+            with self._alone() as cursor:
+                cursor.execute("VACUUM")
             return
-        self._alone(["PRAGMA incremental_vacuum"])
-        busy = self._alone(["PRAGMA wal_checkpoint(TRUNCATE)"])
-        if busy:
-            raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
+        while self.give_back():
+            pass
+        for _ in range(_BUSY_TIMEOUT_MS // _LOG_TIMEOUT_MS):
+            if self._log_is_empty():
+                return
+        raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
+
+    def give_back(self) -> bool:
+        """Give some of SQLite's free pages back to the disk, as many as take a few milliseconds; whether more are left.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if not self.is_sqlite:
+            return False
+        with self._alone() as cursor:
+            # As a script: each page is a step, and what is executed as a statement takes the first step alone.
+            cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            return bool(cursor.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def _log_is_empty(self) -> bool:
+        """Bring SQLite's log into its file and cut it off; whether readers let it happen."""
+        with self._alone() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout={_LOG_TIMEOUT_MS}")  # writers wait as long
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+            return not busy
 
     def checkpoint(self) -> None:
         """Bring what is committed from SQLite's log into its file, beside writers, so that no commit of theirs has to.
@@ -159,12 +189,8 @@ class Database:
         """
         if not self.is_sqlite:
             return
-        with _translated():
-            raw = self._reader.raw_connection()
-            try:
-                raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-            finally:
-                raw.close()
+        with self._bare(self._reader) as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def rewrite(self) -> None:
         """Write the whole database anew, so that no byte stands where no row is. Writers wait meanwhile.
@@ -172,26 +198,33 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer, or there is no room for a second copy.
         """
-        self._alone(["VACUUM"] if self.is_sqlite else ["VACUUM FULL"])
-        if self.is_sqlite:
-            self._alone(["PRAGMA wal_checkpoint(TRUNCATE)"])
+        with self._alone() as cursor:
+            cursor.execute("VACUUM" if self.is_sqlite else "VACUUM FULL")
+            if self.is_sqlite:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _alone(self, statements: Sequence[str]) -> int:
-        """Run statements that stand outside any transaction; the first number that the last one answers, or 0."""
-        with self._writers, _translated():
-            raw = self._writer.raw_connection()
-            try:
-                if not self.is_sqlite:
-                    raw.driver_connection.autocommit = True  # type: ignore[union-attr]
-                cursor = raw.cursor()
-                for statement in statements:
-                    cursor.execute(statement)
-                row = cursor.fetchone() if cursor.description else None
-                return int(row[0]) if row else 0
-            finally:
-                if not self.is_sqlite:
-                    raw.driver_connection.autocommit = False  # type: ignore[union-attr]
-                raw.close()
+    @contextmanager
+    def _alone(self) -> Iterator[Any]:
+        """The driver's cursor for what stands outside any transaction, while no writer of this process is in one."""
+        with self._writers, self._bare(self._writer) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _bare(self, engine: Engine) -> Iterator[Any]:
+        with _translated():
+            raw = engine.raw_connection()
+        try:
+            if not self.is_sqlite:
+                raw.driver_connection.autocommit = True  # type: ignore[union-attr]
+            # Closed before the next writer comes: a statement that is not done with would be part of their commit.
+            with closing(raw.cursor()) as cursor:
+                yield cursor
+        except engine.dialect.loaded_dbapi.Error as exc:
+            raise _unavailable(exc) from exc
+        finally:
+            if not self.is_sqlite:
+                raw.driver_connection.autocommit = False  # type: ignore[union-attr]
+            raw.close()
 
     def close(self) -> None:
         """Close every connection."""
@@ -238,7 +271,11 @@ def _translated() -> Iterator[None]:
     except IntegrityError as exc:
         raise StoreConflict from exc
     except DBAPIError as exc:
-        first_line = str(exc.orig).partition("\n")[0]
-        raise StoreUnavailable(f"The database does not do as asked: {first_line}.") from exc
+        raise _unavailable(exc.orig) from exc
     except SQLAlchemyError as exc:
         raise StoreError(f"The database does not do as asked: {exc}.") from exc
+
+
+def _unavailable(reason: BaseException | None) -> StoreUnavailable:
+    first_line = str(reason).partition("\n")[0]
+    return StoreUnavailable(f"The database does not do as asked: {first_line}.")

@@ -26,7 +26,11 @@ class Activity:
     on_hold: bool
 
 
-def activities(db: Connection, key: ScopeKey) -> dict[str, Activity]:
+#: A scope's conversations, by thread_id and by conversation_id.
+Activities = Mapping[str, Activity]
+
+
+def activities(db: Connection, key: ScopeKey) -> Activities:
     """The scope's conversations, by thread_id and by conversation_id."""
     newest = (
         select(ChatMessage.thread_id, func.max(ChatMessage.created_at).label("at"))
@@ -52,9 +56,9 @@ def size_of(db: Connection, *texts: Any) -> ColumnElement[int]:
     return sum((func.coalesce(length, 0) for length in lengths), literal(0))
 
 
-def message_rows(db: Connection, key: ScopeKey, agent: str | None, recalled: Recalled) -> Rows:
+def message_rows(db: Connection, key: ScopeKey, agent: str | None, active: Activities, recalled: Recalled) -> Rows:
     """The messages that are not marked yet; their ids are seqs."""
-    active, rows = activities(db, key), Columns()
+    rows = Columns()
     query = select(
         ChatMessage.seq, ChatMessage.message_id, ChatMessage.thread_id, ChatMessage.created_at,
         ChatMessage.pinned_at, size_of(db, ChatMessage.content).label("size"),
@@ -71,9 +75,9 @@ def message_rows(db: Connection, key: ScopeKey, agent: str | None, recalled: Rec
     return Rows.of(rows)
 
 
-def version_rows(db: Connection, key: ScopeKey, agent: str | None) -> Rows:
+def version_rows(db: Connection, key: ScopeKey, agent: str | None, active: Activities) -> Rows:
     """What messages said before they were edited; their ids are pairs of seq and version."""
-    active, rows = activities(db, key), Columns()
+    rows = Columns()
     same = (
         (ChatMessage.namespace_id == MessageVersion.namespace_id)
         & (ChatMessage.scope_id == MessageVersion.scope_id)
@@ -100,9 +104,9 @@ def delete_versions(db: Connection, key: ScopeKey, ids: Sequence[tuple[int, int]
     return db.execute(delete(MessageVersion).where(*_here(MessageVersion, key), or_(*these))).rowcount
 
 
-def summary_rows(db: Connection, key: ScopeKey) -> Rows:
+def summary_rows(db: Connection, key: ScopeKey, active: Activities) -> Rows:
     """The summaries that have outlived their messages."""
-    active, rows = activities(db, key), Columns()
+    rows = Columns()
     words = (
         select(func.coalesce(func.sum(size_of(db, SummarySentence.text)), 0))
         .where(SummarySentence.namespace_id == SummaryRow.namespace_id)
