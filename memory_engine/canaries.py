@@ -47,19 +47,22 @@ class Hasher:
         found = []
         for shift in range(min(8, len(data) - WINDOW + 1)):
             words = np.frombuffer(data, "<u8", count=(len(data) - shift) // 8, offset=shift)
-            mixed = words[:-1] * self.first + words[1:] * self.second
-            found.append(np.bitwise_xor(mixed, np.right_shift(mixed, np.uint64(29))))
+            found.append(self._mixed(words[:-1], words[1:]))
         return np.concatenate(found)
 
-    def one(self, window: bytes) -> np.uint64:
-        """The hash of one window."""
-        return np.uint64(self.everywhere(window)[0])
+    def each(self, windows: Iterable[bytes]) -> Hashes:
+        """The hash of each window."""
+        words = np.frombuffer(b"".join(windows), "<u8")
+        return self._mixed(words[::2], words[1::2])
+
+    def _mixed(self, first: Hashes, second: Hashes) -> Hashes:
+        mixed = first * self.first + second * self.second
+        return np.bitwise_xor(mixed, np.right_shift(mixed, np.uint64(29)))
 
 
 def canaries_of(hasher: Hasher, texts: Iterable[bytes]) -> Hashes:
     """The hashes by which these texts are looked for; a text shorter than a window has none."""
-    found = {int(hasher.one(window)) for text in texts for window in _windows(text)}
-    return np.array(sorted(found), np.uint64)
+    return np.unique(hasher.each(window for text in texts for window in _windows(text)))
 
 
 def forms_of(text: str) -> Iterator[bytes]:

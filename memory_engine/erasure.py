@@ -162,7 +162,9 @@ class Eraser:
                         counts |= keeper.erase_scope(db, key)
                     self._count(db, going, counts)
                     return
-                self._remove(db, key, list(messages.by_seqs(db, key, seqs).values()), going)
+                # Copies go with the scope, all at once: to look for these messages in each would be done for nothing.
+                gone = list(messages.by_seqs(db, key, seqs).values())
+                self._count(db, going, self._remove_messages(db, key, gone, going))
 
     def erase_again(self, db: Transaction, made_at: int) -> int:
         """Take what was erased out of rows that were copied at `made_at` (microseconds); how many messages it were."""
@@ -205,22 +207,27 @@ class Eraser:
         return len(gone)
 
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
-        """Remove messages and all that rests on them; the receipt counts them and knows what to look for."""
+        """Remove messages, all that rests on them, and the copies that others keep."""
+        counts = self._remove_messages(db, key, gone, going)
+        for keeper in self.keepers.values():
+            counts |= keeper.erase_messages(db, key, [message.message_id for message in gone], going.receipt_id)
+        self._count(db, going, counts)
+
+    def _remove_messages(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> dict[str, int]:
+        """Remove messages and all that rests on them, and note what to look for; how many rows, by place."""
         ids, seqs = [message.message_id for message in gone], sorted(message.seq for message in gone)
         quoting = [seq for seq in receipts.quoting(db, key, ids) if seq not in set(seqs)]
         counts = receipts.rows_of(db, key, seqs) | {"quotes": len(quoting)}
-        self._look_for(db, going, receipts.texts_of(db, key, gone), receipts.derived_of(db, key, seqs))
+        told = list(receipts.ever_said(db, key, gone))
+        self._look_for(db, going, (text for said in told for text in said.texts), receipts.derived_of(db, key, seqs))
         # A backup may hold it in the words of any of its versions.
-        told = receipts.versions_of(db, key, gone)
-        digests = [self._digests.of_message(going.owner, name, text) for name, text in told]
+        digests = [self._digests.of_message(going.owner, said.message_id, said.text) for said in told]
         receipts.suppress(db, going.receipt_id, digests)
         if seqs:
             changes.note(db, key, sorted([*seqs, *quoting]), to_micros(self._clock.now()))
             receipts.redact(db, key, quoting)
             changes.delete_messages(db, key, seqs)
-        for keeper in self.keepers.values():
-            counts |= keeper.erase_messages(db, key, ids, going.receipt_id)
-        self._count(db, going, counts)
+        return counts
 
     def _note_names(self, db: Transaction, scope: Scope, going: Going, kind: str, names: Sequence[str]) -> None:
         receipts.note_names(db, going.receipt_id, [self._digests.of_name(scope, kind, name) for name in names])

@@ -109,7 +109,7 @@ class Parts:
             lambda: self.generation.indexer.work(), lambda: None if self.pruner.at_work else self.consolidate()
         )
         # A thread of its own, because it gives way to writers for as long as it works.
-        self._pruning = BackgroundWorker(lambda: None, self.pruner.work)
+        self.pruning = BackgroundWorker(lambda: None, self.pruner.work)
         # A thread of its own, because it waits for its writer.
         self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
 
@@ -160,7 +160,7 @@ class Parts:
         """Begin to work in the background."""
         self.worker.start()
         self.proving.start()
-        self._pruning.start()
+        self.pruning.start()
         if self._writing is not None:
             self._writing.start()
 
@@ -175,7 +175,7 @@ class Parts:
         self.worker.stop()
         self.proving.stop()
         self.pruner.stop()
-        self._pruning.stop()
+        self.pruning.stop()
         if self._writing is not None and self._store.options.summary_writer is not None:
             self._store.options.summary_writer.stop()
             self._writing.stop()

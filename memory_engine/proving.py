@@ -165,8 +165,7 @@ class Prover:
     def _clean_index(self, keys: set[ScopeKey], progress: Progress) -> None:
         """Make the vector index anew where it had what went: what it deletes stays in its files."""
         generation = self._serving()
-        folder = self._chroma.folder
-        if (folder is not None and not folder.exists()) or not any(generation.index.watermark(key) for key in keys):
+        if not any(generation.index.watermark(key) for key in keys):
             return
         generation.index.drop_for_good(keys)
         with self._database.read() as db:

@@ -34,7 +34,7 @@ def stats(database: Database, namespace: str) -> Stats:
 
 
 def of_parts(parts: Parts) -> dict[str, PartStatus]:
-    """How the parts are: database, vectors, embedder, outbox."""
+    """How the parts are: database, vectors, embedder, outbox, and what else there is something to say of."""
     try:
         with parts.database.read() as db:
             waiting, _ = outbox.lag(db)
@@ -48,6 +48,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
         _summaries(parts)
         | _losses(parts.database)
         | _erasures(parts)
+        | _pruning(parts)
         | {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
@@ -73,6 +74,12 @@ def _erasures(parts: Parts) -> dict[str, PartStatus]:
         return {}
     problem = parts.proving.problem
     return {"erasures": PartStatus(ok=problem is None, detail=problem or f"{waiting} waiting to be proved")}
+
+
+def _pruning(parts: Parts) -> dict[str, PartStatus]:
+    """What keeps the day's pruning from being done, where there is such a thing."""
+    problem = parts.pruning.problem
+    return {} if problem is None else {"pruning": PartStatus(ok=False, detail=problem)}
 
 
 def _losses(database: Database) -> dict[str, PartStatus]:

@@ -225,7 +225,7 @@ class Recaller:
         return tuple(
             _hit(kept[seq], shown, why)
             for seq, shown, why in zip(seqs, scores.tolist(), whys, strict=True)
-            if seq in kept
+            if seq in kept and not kept[seq].pruned  # marked since the scope was loaded, by a pruning still at work
         )
 
 

@@ -51,6 +51,16 @@ class Receipt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """A message as it stands, or as it stood before an edit."""
+
+    message_id: str
+    text: str
+    #: All its texts: this one, and those of its parts, name, metadata and tool calls.
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pending:
     """A receipt that is still to be proved."""
 
@@ -149,13 +159,6 @@ def erased_since(db: Connection, digest: str, moment: int) -> bool:
     )
 
 
-def versions_of(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> list[tuple[str, str]]:
-    """The id of each message with each text that it ever had."""
-    names = {message.seq: message.message_id for message in messages}
-    before = [(names[row.seq], row.content) for row in _rows(db, MessageVersion, key, list(names))]
-    return [*((message.message_id, message.text) for message in messages), *before]
-
-
 def suppressed(db: Connection, digests: Sequence[str]) -> set[str]:
     """Those of the digests that must not come back."""
     found: set[str] = set()
@@ -219,14 +222,16 @@ def rows_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[str, int
     return found
 
 
-def texts_of(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Iterator[str]:
-    """All that these messages said and say, their edits, parts, names and metadata included."""
+def ever_said(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Iterator[Said]:
+    """These messages as they stand, and as they stood before each edit."""
     for message in messages:
-        yield from (message.text, message.name or "", *_values(message.metadata), *_values(message.parts))
-        yield from _values(message.tool_calls)
-    seqs = [message.seq for message in messages]
-    for row in _rows(db, MessageVersion, key, seqs):
-        yield from (row.content, *_values(row.metadata), *_values(row.parts))
+        told = (message.metadata, message.parts, message.tool_calls)
+        texts = (message.text, message.name or "", *(text for value in told for text in _values(value)))
+        yield Said(message_id=message.message_id, text=message.text, texts=texts)
+    names = {message.seq: message.message_id for message in messages}
+    for row in _rows(db, MessageVersion, key, list(names)):
+        texts = (row.content, *_values(row.metadata), *_values(row.parts))
+        yield Said(message_id=names[row.seq], text=row.content, texts=texts)
 
 
 def derived_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[bytes]:

@@ -33,11 +33,7 @@ _READ_AFTER = (
         MessageTerms.terms,
     )
     .join(MessageTerms, _same_message(MessageTerms))
-    .join(
-        AssistantThread,
-        (AssistantThread.namespace_id == ChatMessage.namespace_id)
-        & (AssistantThread.thread_id == ChatMessage.thread_id),
-    )
+    .join(AssistantThread, ITS_THREAD)
     .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
     .where(ChatMessage.seq > bindparam("after"), NOT_PRUNED)
     .order_by(ChatMessage.seq)

@@ -84,6 +84,11 @@ class Chroma:
                 self._client = cast("Client", self._connect())
             return self._client
 
+    @property
+    def was_never_used(self) -> bool:
+        """Whether there is no embedded Chroma yet; to ask it would make one. What a server has is its own to say."""
+        return self.folder is not None and not self.folder.exists()
+
     def remove(self) -> None:
         """Throw the folder of an embedded Chroma away, for it to be made anew; a server's is not ours."""
         try:
@@ -211,6 +216,8 @@ class ChromaIndex:
         return f"{self._prefix}-{scope.namespace_id}-{scope.scope_id}"
 
     def _find(self, scope: ScopeKey) -> "Collection | None":
+        if self._chroma.was_never_used:  # small stores never load chromadb, which takes a second and 100 MB
+            return None
         from chromadb.errors import NotFoundError
 
         if scope not in self._collections:

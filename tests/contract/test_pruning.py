@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.pruning import Share
-from memory_engine.retention import DEFAULT_POLICY, Policy, Rule
+from memory_engine.retention import DEFAULT_POLICY, Columns, Policy, Rows, Rule
+from memory_engine.storage.schema import RetentionPolicy
 from tests.fakes import FixedClock
 
 ASC = Page(limit=1000, ascending=True)
@@ -275,3 +277,40 @@ def test_the_default_policy_leaves_what_was_said(engine_on_both: MemoryEngine) -
     assert engine_on_both.pruner.policy("default").policy == DEFAULT_POLICY
     assert engine_on_both.pruner.prune("default") == []
     assert engine_on_both.search(RecallQuery(text="zeppelin")).hits
+
+
+class Onlooker:
+    """A stratum of one row, whose removal sees what recall says while a pruning is at work."""
+
+    def __init__(self, engine: MemoryEngine) -> None:
+        self.engine = engine
+        self.seen: list[list[str]] = []
+
+    def rows(self, _db: Any, _key: Any, _agent: str | None, _active: Any) -> Rows:
+        rows = Columns()
+        rows.add("row", at=0, size=0, active_at=0, used_at=0, protected=False)
+        return Rows.of(rows)
+
+    def remove(self, _db: Any, _key: Any, ids: Sequence[str]) -> int:
+        self.seen.append(texts(self.engine, "zeppelin"))
+        return len(ids)
+
+
+def test_what_is_marked_is_out_of_recall_before_the_pruning_ends(tmp_path: Any, clock: FixedClock) -> None:
+    with MemoryEngine.open(tmp_path, clock=clock) as engine:
+        say(engine, "c", 40, "zeppelin")
+        assert texts(engine, "zeppelin")
+        engine.pruner.strata["contexts"] = onlooker = Onlooker(engine)
+        engine.pruner.prune("default", Policy(rules=(*MONTH.rules, Rule(stratum="contexts", older_than_days=1))))
+        assert onlooker.seen[0] == []
+
+
+def test_a_pruning_that_cannot_be_done_is_told_of(tmp_path: Any) -> None:
+    with MemoryEngine.open(tmp_path) as engine:
+        engine.pruner.write_policy("default", MONTH)
+        with engine.database.write() as db:
+            db.execute(update(RetentionPolicy).values(policy={"rules": [{"stratum": "dreams"}]}))
+    with MemoryEngine.open(tmp_path) as engine:
+        while (part := engine.parts().get("pruning")) is None:  # until the daily one has tried
+            assert engine.parts()["database"].ok
+        assert (part.ok, "stratum is one of" in part.detail) == (False, True)
