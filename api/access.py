@@ -61,6 +61,7 @@ NEEDS: Mapping[str, Need] = {
     f"GET {_MEMORY}/retention": ADMIN,
     f"PUT {_MEMORY}/retention": ADMIN,
     f"POST {_MEMORY}/prune": ADMIN,
+    f"GET {_MEMORY}/pruned": ADMIN,
     f"POST {_MEMORY}/restore": ADMIN,
     f"POST {_MEMORY}/messages/{{message_id:path}}/pin": WRITE,
     f"DELETE {_MEMORY}/messages/{{message_id:path}}/pin": WRITE,

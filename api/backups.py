@@ -1,13 +1,12 @@
-"""Backups as files: written with the user's rights, under their name only once they are whole."""
+"""Backups as files: written by a command, and restored into a store that nobody uses."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from api import new_file
 from api.bootstrap import open_database
-from api.client import ServiceError
 from assistant import Settings
 from assistant.copies import Copies
 from memory_engine import restoring
@@ -18,28 +17,13 @@ from memory_engine.storage.directory import DataDirectory
 
 
 def write(path: Path, pieces: Iterator[bytes], progress: Progress) -> Manifest:
-    """Write a backup to a new file, readable by its owner alone, and check it.
+    """Write a backup to a new file, and check it.
 
     Raises:
         ServiceError: the file is there already, or cannot be written; nothing is left of it.
         StoreError: the store does not answer.
     """
-    if path.exists():
-        raise ServiceError(f"{path} is there already; a backup takes a new name.")
-    part = path.with_name(path.name + ".part")
-    try:
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        manifest = restoring.check(part, progress)
-        part.rename(path)
-    except OSError as exc:
-        raise ServiceError(f"{path} cannot be written: {exc.strerror}.") from exc
-    finally:
-        part.unlink(missing_ok=True)
-    return manifest
+    return new_file.write(path, pieces, lambda part: restoring.check(part, progress))
 
 
 def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress) -> Manifest:

@@ -21,6 +21,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where the store is; MEMORY_ENGINE_DATA_DIR or ./memory-data unless given."),
 ]
+NamespaceName = Annotated[str | None, typer.Option("--namespace", help="Whose memory; `default` unless given.")]
 
 
 def main() -> None:
@@ -171,17 +172,44 @@ def prune(
     policy: Annotated[
         Path | None, typer.Option(help="A file of rules, .toml or .json; the policy in force unless given.")
     ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="First write the messages that wait for their removal to this new file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    namespace: NamespaceName = None,
     data_dir: DataDir = None,
 ) -> None:
     """Let go of what the retention policy says; messages can be brought back for some days."""
-    from api import console
+    from api import console, new_file
     from api.client import open_client, read_policy_file
 
     body = {"dry_run": dry_run, **({} if policy is None else {"policy": read_policy_file(policy)})}
-    with open_client(data_dir, any_embedder=True) as client, console.working("Pruning"):
+    with open_client(data_dir, any_embedder=True, namespace=namespace) as client, console.working("Pruning"):
+        if archive is not None:
+            new_file.write(archive, client.pruned(), Path.stat)
         done = client.call("POST", "/v1/memory/prune", body)
     console.print_json(done) if as_json else console.print_pruned(done)
+
+
+@app.command()
+def unprune(
+    message_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Messages.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="All of this conversation instead.")] = None,
+    since: Annotated[str | None, typer.Option(help="All that was pruned from this time on instead.")] = None,
+    of_user: Annotated[str | None, typer.Option("--of-user", help="Whose messages.")] = None,
+    namespace: NamespaceName = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring back what was pruned and is not removed yet; with --since of every user, unless one is named."""
+    from api import console
+    from api.client import open_client
+
+    everybodys = {"scope": "namespace"} if since is not None and of_user is None else {}
+    named = {"message_ids": message_ids or None, "conversation_id": conversation, "since": since, "user": of_user}
+    body = {name: value for name, value in named.items() if value is not None} | everybodys
+    with open_client(data_dir, any_embedder=True, namespace=namespace) as client, console.working("Bringing back"):
+        back = client.call("POST", "/v1/memory/restore", body)["restored"]
+    typer.echo(f"{back:,} messages are back. Pin or hold them, or change the policy, or the next pruning takes them.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ import httpx2
 from api.bootstrap import open_services, read_service_file
 from api.services import Services
 from assistant import AssistantError, load_settings
-from memory_engine import MemoryEngineError
+from memory_engine import MemoryEngineError, Scope
 from memory_engine.errors import StoreInUse
 from memory_engine.ports import Progress
 from memory_engine.retention import parse_policy
@@ -61,12 +61,20 @@ class Client(Protocol):
         """
         ...
 
+    def pruned(self) -> Iterator[bytes]:
+        """What was pruned and waits for its removal, as lines of JSON, piece by piece.
+
+        Raises:
+            ServiceError: the service refused, or broke off.
+        """
+        ...
+
 
 class RemoteClient:
     """Calls the running service."""
 
-    def __init__(self, address: str, token: str) -> None:
-        headers = {"authorization": f"Bearer {token}"}
+    def __init__(self, address: str, token: str, namespace: str | None) -> None:
+        headers = _headers(token, namespace)
         self._http = httpx2.Client(base_url=address, headers=headers, timeout=_TIMEOUT, trust_env=False)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -97,14 +105,21 @@ class RemoteClient:
 
     def backup(self, progress: Progress) -> Iterator[bytes]:
         """The bytes of a backup, from the service."""
+        for piece in self._received("POST", "/v1/memory/backup"):
+            progress("receiving the backup", len(piece))
+            yield piece
+
+    def pruned(self) -> Iterator[bytes]:
+        """What waits for its removal, from the service."""
+        return self._received("GET", "/v1/memory/pruned")
+
+    def _received(self, method: str, path: str) -> Iterator[bytes]:
         try:
-            with self._http.stream("POST", "/v1/memory/backup") as response:
+            with self._http.stream(method, path) as response:
                 if response.is_error:
                     response.read()
                     _answer(response)
-                for piece in response.iter_bytes():
-                    progress("receiving the backup", len(piece))
-                    yield piece
+                yield from response.iter_bytes()
         except httpx2.HTTPError as exc:
             raise ServiceError(f"The running service broke off: {exc}") from exc
 
@@ -116,10 +131,11 @@ class RemoteClient:
 class LocalClient:
     """Calls the application in this process, which owns the directory meanwhile."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, namespace: str | None) -> None:
         from api.app import create_app
 
         self._services = services
+        self._namespace = namespace
         self._app = create_app(services)
 
     def examine(self, *, repair: bool, progress: Progress) -> list[dict[str, Any]]:
@@ -129,6 +145,11 @@ class LocalClient:
     def backup(self, progress: Progress) -> Iterator[bytes]:
         """The bytes of a backup."""
         return self._services.engine.backup(progress)
+
+    def pruned(self) -> Iterator[bytes]:
+        """What waits for its removal."""
+        scope = Scope() if self._namespace is None else Scope(namespace=self._namespace)
+        return self._services.engine.pruner.waiting(scope.namespace)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON."""
@@ -143,7 +164,7 @@ class LocalClient:
 
     async def _request(self, method: str, path: str, body: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self._app)
-        headers = {"authorization": f"Bearer {self._services.run_token}"}
+        headers = _headers(self._services.run_token, self._namespace)
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://localhost", headers=headers, timeout=_TIMEOUT
         ) as http:
@@ -161,6 +182,11 @@ def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
             if name == "error":
                 raise ServiceError(data["error"]["message"])
             yield name, data
+
+
+def _headers(token: str, namespace: str | None) -> dict[str, str]:
+    named = {} if namespace is None else {"x-namespace": namespace}
+    return {"authorization": f"Bearer {token}", **named}
 
 
 def _encoded(body: Any) -> dict[str, Any]:
@@ -192,8 +218,13 @@ def read_policy_file(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def open_client(data_dir: Path | None, *, any_embedder: bool = False) -> Iterator[Client]:
-    """A client of the service on this directory; `any_embedder` opens the store with whichever it has.
+def open_client(data_dir: Path | None, *, any_embedder: bool = False, namespace: str | None = None) -> Iterator[Client]:
+    """A client of the service on this directory.
+
+    Args:
+        data_dir: the directory; that of the settings unless given.
+        any_embedder: open the store with whichever embedder it has.
+        namespace: whose memory is asked; `default` unless given.
 
     Raises:
         StoreInUse: another process owns the directory and serves nothing.
@@ -206,13 +237,13 @@ def open_client(data_dir: Path | None, *, any_embedder: bool = False) -> Iterato
         running = read_service_file(settings.data_dir)
         if running is None:
             raise
-        remote = RemoteClient(running["address"], running["token"])
+        remote = RemoteClient(running["address"], running["token"], namespace)
         try:
             yield remote
         finally:
             remote.close()
         return
     try:
-        yield LocalClient(services)
+        yield LocalClient(services, namespace)
     finally:
         services.close()

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from memory_engine import archive
 from memory_engine.erasure import Keeper
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.indexing import Indexer
-from memory_engine.models import Scope, ScopeKey, to_micros
+from memory_engine.models import Scope, ScopeKey, from_micros, to_micros
 from memory_engine.ports import Clock
 from memory_engine.retention import DEFAULT_POLICY, MESSAGES, Policy, Rows, Rule, going
 from memory_engine.storage import (
@@ -136,6 +137,16 @@ class Pruner:
             self._give_back()
         return [share for share in shares.values() if share.rows]
 
+    def last_done(self) -> datetime | None:
+        """When every namespace was last pruned by its policy, by itself; None before the first time.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            last = store_settings.setting(db, _LAST)
+        return None if last is None else from_micros(int(last))
+
     def work(self) -> None:
         """Prune every namespace by its policy, if that was not done for a day.
 
@@ -204,6 +215,10 @@ class Pruner:
             keys = [key for _, key in scopes.of_namespace(db, namespace) if scope is None or key == of_one]
             marked = {key: prunes.marked_since(db, key, to_micros(since)) for key in keys}
         return sum(self._restore(key, seqs) for key, seqs in marked.items())
+
+    def waiting(self, namespace: str) -> Iterator[bytes]:
+        """What was pruned and waits for its removal, as lines of JSON; see `memory_engine.archive`."""
+        return archive.lines(self.database, namespace)
 
     def _cuts(self, key: ScopeKey, policy: Policy, now: int) -> list[_Cut]:
         """What goes of a scope: the one place that names it, for the dry run and the run."""

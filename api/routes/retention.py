@@ -1,16 +1,20 @@
 """/v1/memory: what goes by policies and comes back, and the pins and holds that keep things from them."""
 
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
+from fastapi.responses import StreamingResponse
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import ConversationOut, MessageOut, conversation_out, message_out
 from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, RestoredOut, RestoreIn, ShareOut
+from api.services import Services
 from memory_engine import Scope
 from memory_engine.parsing import parse_time
 from memory_engine.retention import read_policy
+from memory_engine.storage.retention_policies import Written
 
 router = APIRouter(prefix="/v1/memory", tags=["retention"])
 
@@ -20,8 +24,7 @@ _NOBODY = KeepIn()
 @router.get("/retention")
 def policy(services: ServicesDep, namespace: NamespaceDep) -> PolicyOut:
     """The policy in force in the namespace."""
-    found = services.engine.pruner.policy(namespace)
-    return PolicyOut(policy=found.policy.as_json(), written_at=found.written_at)
+    return _policy_out(services, services.engine.pruner.policy(namespace))
 
 
 @router.put("/retention")
@@ -29,8 +32,12 @@ def write_policy(
     body: Annotated[dict[str, Any], Body()], services: ServicesDep, namespace: NamespaceDep
 ) -> PolicyOut:  # fmt: skip
     """Put a policy in force, in place of the one before; it rules from the next pruning on."""
-    written = services.engine.pruner.write_policy(namespace, read_policy(body))
-    return PolicyOut(policy=written.policy.as_json(), written_at=written.written_at)
+    return _policy_out(services, services.engine.pruner.write_policy(namespace, read_policy(body)))
+
+
+def _policy_out(services: Services, found: Written) -> PolicyOut:
+    last = services.engine.pruner.last_done()
+    return PolicyOut(policy=found.policy.as_json(), written_at=found.written_at, last_pruned_at=last)
 
 
 @router.post("/prune")
@@ -40,6 +47,14 @@ def prune(body: PruneIn, services: ServicesDep, namespace: NamespaceDep) -> Prun
     shares = services.engine.pruner.prune(namespace, chosen, dry_run=body.dry_run)
     data = [ShareOut.model_validate(share, from_attributes=True) for share in shares]
     return PrunedOut(dry_run=body.dry_run, data=data)
+
+
+@router.get("/pruned")
+def pruned(services: ServicesDep, namespace: NamespaceDep) -> StreamingResponse:
+    """What was pruned and waits for its removal, as lines of JSON: to be kept elsewhere, or brought back."""
+    lines = services.engine.pruner.waiting(namespace)
+    first = next(lines, b"")  # a store that does not answer says so before the answer has begun
+    return StreamingResponse(chain([first], lines), media_type="application/x-ndjson")
 
 
 @router.post("/restore")

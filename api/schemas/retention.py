@@ -12,6 +12,7 @@ class PolicyOut(BaseModel):
 
     policy: dict[str, Any]
     written_at: Moment | None = Field(description="null for the default policy, which nobody wrote.")
+    last_pruned_at: Moment | None = Field(description="When the service last pruned by itself, which it does daily.")
 
 
 class PruneIn(Body):

@@ -26,6 +26,27 @@ class Activity:
     on_hold: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """That a message waits for its removal."""
+
+    #: Since when; microseconds.
+    at: int
+    #: By which rule.
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Former:
+    """What a message said before an edit."""
+
+    text: str
+    parts: Sequence[Mapping[str, Any]] | None
+    metadata: Mapping[str, Any]
+    #: Microseconds.
+    replaced_at: int
+
+
 #: A scope's conversations, by thread_id and by conversation_id.
 Activities = Mapping[str, Activity]
 
@@ -169,6 +190,25 @@ def marked_since(db: Connection, key: ScopeKey, since: int) -> list[int]:
     """The places of the messages marked from then on; microseconds."""
     here = (*_here(ChatMessage, key), ChatMessage.pruned_at.is_not(None), ChatMessage.pruned_at >= since)
     return list(db.execute(select(ChatMessage.seq).where(*here).order_by(ChatMessage.seq)).scalars())
+
+
+def marks(db: Connection, key: ScopeKey) -> dict[int, Mark]:
+    """The marked messages of a scope, by place and in its order."""
+    columns = (ChatMessage.seq, ChatMessage.pruned_at, ChatMessage.pruned_by)
+    query = select(*columns).where(*_here(ChatMessage, key), ChatMessage.pruned_at.is_not(None))
+    return {
+        row.seq: Mark(at=row.pruned_at, by=row.pruned_by or "") for row in db.execute(query.order_by(ChatMessage.seq))
+    }
+
+
+def former(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, list[Former]]:
+    """What these messages said before their edits, oldest first; those that were never edited are not in it."""
+    query = select(*MessageVersion.__table__.columns).where(*_here(MessageVersion, key), MessageVersion.seq.in_(seqs))
+    found: dict[int, list[Former]] = {}
+    for row in db.execute(query.order_by(MessageVersion.seq, MessageVersion.version)):
+        of_row = Former(text=row.content, parts=row.parts, metadata=row.metadata, replaced_at=row.replaced_at)
+        found.setdefault(row.seq, []).append(of_row)
+    return found
 
 
 def marked_in(db: Connection, key: ScopeKey, thread_id: str) -> list[int]:

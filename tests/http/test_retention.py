@@ -15,6 +15,14 @@ OLD = (datetime.now(UTC) - timedelta(days=400)).isoformat()
 YEAR = {"rules": [{"stratum": "messages", "older_than_days": 365}]}
 
 
+@pytest.fixture
+def api(api: Api) -> Api:
+    """The service, once it has done its daily pruning and leaves the rest to the tests."""
+    while ask(api, "GET", "retention").json()["last_pruned_at"] is None:
+        continue
+    return api
+
+
 def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*args), capture_output=True, text=True, env=clean_environment(), timeout=60)
 
@@ -135,3 +143,31 @@ def test_the_command_reads_a_policy_from_a_file(api: Api, tmp_path: Path) -> Non
     refused = run(*asked)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "stratum" in refused.stderr
+
+
+def test_what_waits_is_archived_before_it_goes_and_comes_back_by_command(api: Api, tmp_path: Path) -> None:
+    (first,) = api.remember("c", user("The zeppelin lends.", created_at=OLD, metadata={"n": 1}))
+    api.service.http.patch(f"/v1/memory/messages/{first}", json={"content": "The zeppelin lands."}, headers=api.headers)
+    api.remember("d", user("The barge\u2028is mine.", created_at=OLD), user="ana")
+    api.remember("c", user("The tram runs."))
+    prune(api, policy=YEAR)
+    file, store = (
+        tmp_path / "gone.jsonl",
+        ("--data-dir", str(api.service.data_dir), "--namespace", api.headers["x-namespace"]),
+    )
+    none_left = tmp_path / "policy.toml"
+    none_left.write_text("rules = []\nrestorable_days = 100\n")
+    assert run("prune", "--archive", str(file), "--policy", str(none_left), *store).returncode == 0
+    lines = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
+    assert [(line["user"], line["conversation_id"], line["message"]["content"]) for line in lines] == [
+        (None, "c", "The zeppelin lands."), ("ana", "d", "The barge\u2028is mine.")
+    ]  # fmt: skip
+    assert (lines[0]["message"]["id"], lines[0]["message"]["metadata"]) == (first, {"n": 1})
+    assert [version["content"] for version in lines[0]["versions"]] == ["The zeppelin lends."]
+    assert lines[0]["pruned_by"] == "older_than_days 365"
+    taken = run("prune", "--archive", str(file), *store)
+    assert (taken.returncode, "is there already" in taken.stderr) == (2, True)
+    assert run("unprune", first, *store).stdout.startswith("1 messages are back.")
+    assert run("unprune", "--since", "2020-01-01", *store).stdout.startswith("1 messages are back.")
+    assert [hit["message_id"] for hit in api.recall("zeppelin")] == [first]
+    assert run("unprune", *store).stderr.startswith("memory-engine: Name one thing")
