@@ -89,7 +89,7 @@ class Eraser:
             kept = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread))
             going = self._open(db, scope, "conversation", by, [key])
             self._remove(db, key, list(kept.values()), going)
-            self._look_for(db, going, [conversation_id])
+            self._look_for(db, going, [conversation_id, *receipts.outlived_words_of(db, key, thread.thread_id)])
             self._note_names(db, scope, going, "message", [message.message_id for message in kept.values()])
             self._note_names(db, scope, going, "conversation", [conversation_id])
             threads.delete_thread(db, thread)
@@ -156,7 +156,7 @@ class Eraser:
             with self._database.write() as db:
                 seqs = messages.first_seqs(db, key, _SLICE)
                 if not seqs:
-                    self._look_for(db, going, scopes.names_in(db, key))
+                    self._look_for(db, going, [*scopes.names_in(db, key), *receipts.outlived_words_of(db, key)])
                     counts = scopes.delete_scope(db, key)
                     for keeper in self.keepers.values():
                         counts |= keeper.erase_scope(db, key)
@@ -186,24 +186,34 @@ class Eraser:
         return any(receipts.erased_since(db, digest, made_at) for digest in digests)
 
     def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> int:
-        """Remove the messages of a scope that the list names, and conversations that are empty without them."""
+        """Remove messages of a scope that the list names, and conversations erased whole since the rows were copied.
+
+        Of such a conversation the list need not name every message: some may have gone before it, by a policy.
+        """
         owner = self._digests.of_namespace(scope.namespace)
-        after, gone = 0, list[Message]()
+        after, gone = 0, dict[str, Message]()
         while seqs := messages.first_seqs(db, key, _SLICE, after=after):
             after = seqs[-1]
             digest_of = {
                 self._digests.of_message(owner, message.message_id, message.text): message
                 for message in messages.by_seqs(db, key, seqs).values()
             }
-            gone += [digest_of[digest] for digest in receipts.suppressed(db, list(digest_of))]
+            named = [digest_of[digest] for digest in receipts.suppressed(db, list(digest_of))]
+            gone |= {message.message_id: message for message in named}
+        whole = [
+            thread
+            for thread in threads.of_scope(db, key)
+            if receipts.erased_since(db, self._digests.of_name(scope, "conversation", thread.conversation_id), made_at)
+        ]
+        for thread in whole:
+            said = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread)).values()
+            gone |= {message.message_id: message for message in said}
         if gone:
             going = self._open(db, scope, "messages", _RESTORE, [key])
-            self._remove(db, key, gone, going)
-            self._note_names(db, scope, going, "message", [message.message_id for message in gone])
-        for thread in threads.empty(db, key):
-            name = self._digests.of_name(scope, "conversation", thread.conversation_id)
-            if receipts.erased_since(db, name, made_at):
-                threads.delete_thread(db, thread)
+            self._remove(db, key, list(gone.values()), going)
+            self._note_names(db, scope, going, "message", list(gone))
+        for thread in whole:
+            threads.delete_thread(db, thread)
         return len(gone)
 
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
@@ -219,7 +229,9 @@ class Eraser:
         quoting = [seq for seq in receipts.quoting(db, key, ids) if seq not in set(seqs)]
         counts = receipts.rows_of(db, key, seqs) | {"quotes": len(quoting)}
         told = list(receipts.ever_said(db, key, gone))
-        self._look_for(db, going, (text for said in told for text in said.texts), receipts.derived_of(db, key, seqs))
+        texts = [text for said in told for text in said.texts]
+        own = receipts.own_words_of(db, key, seqs)
+        self._look_for(db, going, [*texts, *own], receipts.derived_of(db, key, seqs))
         # A backup may hold it in the words of any of its versions.
         digests = [self._digests.of_message(going.owner, said.message_id, said.text) for said in told]
         receipts.suppress(db, going.receipt_id, digests)

@@ -20,7 +20,10 @@ from memory_engine.storage.schema import (
     MessageTerms,
     MessageVersion,
     PatternMessage,
+    PatternRow,
     SummaryCitation,
+    SummaryRow,
+    SummarySentence,
     Suppression,
 )
 
@@ -232,6 +235,29 @@ def ever_said(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Ite
     for row in _rows(db, MessageVersion, key, list(names)):
         texts = (row.content, *_values(row.metadata), *_values(row.parts))
         yield Said(message_id=names[row.seq], text=row.content, texts=texts)
+
+
+def own_words_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[str]:
+    """What rests on these messages and has words of its own: sentences that a model wrote, corrections of patterns."""
+    for start in range(0, len(seqs), IN_LIST):
+        some = seqs[start : start + IN_LIST]
+        citing = select(SummaryCitation.summary_id).where(*_at(SummaryCitation, key), SummaryCitation.seq.in_(some))
+        of_them = (SummarySentence.namespace_id == key.namespace_id, SummarySentence.summary_id.in_(citing))
+        yield from (text for text in db.execute(select(SummarySentence.text).where(*of_them)).scalars() if text)
+        showing = select(PatternMessage.pattern_id).where(*_at(PatternMessage, key), PatternMessage.seq.in_(some))
+        shown = (*_at(PatternRow, key), PatternRow.pattern_id.in_(showing))
+        for detail in db.execute(select(PatternRow.detail).where(*shown)).scalars():
+            yield from _values(detail)
+
+
+def outlived_words_of(db: Connection, key: ScopeKey, thread_id: str | None = None) -> list[str]:
+    """The words of summaries that have outlived all their messages, in the scope or in one of its conversations."""
+    here = (*_at(SummaryRow, key), *(() if thread_id is None else (SummaryRow.thread_id == thread_id,)))
+    same = (SummarySentence.namespace_id == SummaryRow.namespace_id) & (
+        SummarySentence.summary_id == SummaryRow.summary_id
+    )
+    query = select(SummarySentence.text).join(SummaryRow, same).where(*here)
+    return [text for text in db.execute(query).scalars() if text]
 
 
 def derived_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[bytes]:

@@ -96,13 +96,10 @@ def set_agent(db: Connection, thread: Thread, agent: str) -> None:
     db.execute(update(AssistantThread).where(*here).values(agent=agent))
 
 
-def empty(db: Connection, key: ScopeKey) -> list[Thread]:
-    """The scope's conversations in which nothing stands."""
-    said = select(ChatMessage.seq).where(
-        ChatMessage.namespace_id == AssistantThread.namespace_id, ChatMessage.thread_id == AssistantThread.thread_id
-    )
+def of_scope(db: Connection, key: ScopeKey) -> list[Thread]:
+    """The scope's conversations."""
     columns = (AssistantThread.thread_id, AssistantThread.conversation_id, AssistantThread.agent)
-    rows = db.execute(select(*columns).where(*_in_scope(key), ~said.exists()))
+    rows = db.execute(select(*columns).where(*_in_scope(key)))
     return [
         Thread(thread_id=row.thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent) for row in rows
     ]

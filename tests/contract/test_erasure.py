@@ -12,6 +12,7 @@ from sqlalchemy import text
 from assistant import CustomAssistant, load_settings
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
 from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
+from memory_engine.retention import Policy, Rule
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
@@ -106,6 +107,27 @@ def test_a_user_goes_whole_and_may_come_back_as_a_stranger(engine_on_both: Memor
     assert [hit.text for hit in engine.recall("where do I live?", scope=ben)] == ["I live in Ghent."]
     engine.remember("again", [said("I live in Rome.")], scope=ann)
     assert [hit.text for hit in engine.recall("where do I live?", scope=ann)] == ["I live in Rome."]
+
+
+@pytest.mark.parametrize("whose", ["talk", "user"])
+def test_summaries_that_outlived_their_messages_go_and_are_looked_for(
+    tmp_path: Path, clock: FixedClock, whose: str
+) -> None:
+    with MemoryEngine.open(tmp_path, clock=clock) as engine:
+        ann = Scope(user="ann")
+        engine.remember("c", [said(f"{SECRET} {number}") for number in range(5)], scope=ann)
+        engine.consolidate()
+        policy = Policy(rules=(Rule(stratum="messages", keep_newest=0, keep_summaries=True),), restorable_days=1)
+        engine.pruner.prune("default", policy)
+        clock.advance(days=2)
+        engine.pruner.prune("default", policy)
+        assert stands(engine, "kestrel") == {"summary_sentences"}
+        receipt = engine.erase(conversation_id="c", scope=ann) if whose == "talk" else engine.forgetting.user(ann)
+        (tmp_path / "left").write_text(f"and {SECRET} 4")
+        assert proved(engine, receipt).state == "pending"
+        (tmp_path / "left").unlink()
+        assert proved(engine, receipt).state == "done"
+        assert stands(engine, "kestrel") == set()
 
 
 def test_a_namespace_goes_whole_and_its_neighbours_stay(engine_on_both: MemoryEngine) -> None:
@@ -235,4 +257,25 @@ def test_a_backup_does_not_bring_back_what_was_erased_since(
         with pytest.raises(Erased):
             again.history.conversation("whole-kestrel")
         again._parts.prover.work()
+        assert stands(again, "kestrel") == set()
+
+
+def test_a_backup_does_not_bring_back_what_a_policy_took_before_the_erasure(
+    engine_on_both: MemoryEngine, restored: Callable[[Erasing], MemoryEngine], clock: FixedClock
+) -> None:
+    engine = engine_on_both
+    engine.remember("c", [said("A kestrel of long ago.")])
+
+    def erase() -> None:
+        at_once = Policy(rules=(Rule(stratum="messages", keep_newest=0),), restorable_days=0)
+        engine.pruner.prune("default", at_once)
+        clock.advance(seconds=1)
+        engine.pruner.prune("default", at_once)
+        assert stands(engine, "kestrel") == set()
+        engine.erase(conversation_id="c")
+
+    with restored(erase) as again:
+        assert again.recall("kestrel") == []
+        with pytest.raises(Erased):
+            again.history.conversation("c")
         assert stands(again, "kestrel") == set()
