@@ -1,8 +1,8 @@
 """What a pruning costs those who write meanwhile, and whether a restore brings back the same answers.
 
 Run it by hand: `python -m bench.prune --messages 1000000`. A store of so many messages over two years is built in some
-scopes; then writers write, first by themselves and then while everything older than a year is pruned. Printed are the
-99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry run and the run agree,
+scopes; then writers write, first by themselves and then while everything older than a year (or than
+`--older-than-days`) is pruned. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry run and the run agree,
 and of fifty questions how many are answered as before once all is restored.
 """
 
@@ -32,7 +32,6 @@ _LENGTH, _CALL = 100, 1_000
 _SCOPES = 10
 _WORDS = 20_000
 _QUESTIONS = 50
-_POLICY = Policy(rules=(Rule(stratum="messages", older_than_days=365),))
 #: Between two writes of a writer.
 _PAUSE = 0.02
 
@@ -158,16 +157,19 @@ def _holds(engine: MemoryEngine) -> Iterator[list[float]]:
         engine.database.write = write  # type: ignore[method-assign]
 
 
-def measure(engine: MemoryEngine, messages: int, *, seconds: float, writers: int = 2) -> Result:
+def measure(
+    engine: MemoryEngine, messages: int, *, seconds: float, writers: int = 2, older_than_days: float = 365
+) -> Result:
     """Prune a built store while writers write, and restore it."""
+    policy = Policy(rules=(Rule(stratum="messages", older_than_days=older_than_days),))
     before = _answers(engine)
     with Writers(engine, writers) as writing:
         time.sleep(seconds)
         alone = writing.take()
-        told, dry_run = _timed(lambda: engine.pruner.prune("default", _POLICY, dry_run=True))
+        told, dry_run = _timed(lambda: engine.pruner.prune("default", policy, dry_run=True))
         writing.take()
         with _holds(engine) as held:
-            done, prune = _timed(lambda: engine.pruner.prune("default", _POLICY))
+            done, prune = _timed(lambda: engine.pruner.prune("default", policy))
         during = writing.take()
     _, restore = _timed(lambda: engine.pruner.restore_since("default", engine.clock.now()))
     after = _answers(engine)
@@ -199,6 +201,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="how long writers write by themselves first")
     parser.add_argument("--writers", type=int, default=2)
     parser.add_argument("--data-dir", type=Path, help="where the store is built; a temporary folder unless given")
+    parser.add_argument("--older-than-days", type=float, default=365)
     asked = parser.parse_args()
     use_one_thread()
     sys.setswitchinterval(TURN_SECONDS)
@@ -209,7 +212,8 @@ def main() -> None:
         began = time.perf_counter()
         build(engine, asked.messages)
         print(f"built {asked.messages:,} messages in {time.perf_counter() - began:.0f} s", flush=True)
-        result = measure(engine, asked.messages, seconds=asked.seconds, writers=asked.writers)
+        chosen = {"seconds": asked.seconds, "writers": asked.writers, "older_than_days": asked.older_than_days}
+        result = measure(engine, asked.messages, **chosen)
     print(f"{result.marked:,} marked in {result.prune:.1f} s; the dry run took {result.dry_run:.1f} s", flush=True)
     print(f"dry run and run agree: {result.agrees}")
     print(f"write p99: {result.p99_before:.1f} ms alone, {result.p99_during:.1f} ms during the pruning")
