@@ -1,9 +1,9 @@
 """What a pruning costs those who write meanwhile, and whether a restore brings back the same answers.
 
 Run it by hand: `python -m bench.prune --messages 1000000`. A store of so many messages over two years is built in some
-scopes; then writers write, first by themselves and then while everything older than a year (or than
-`--older-than-days`) is pruned. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry run and the run agree,
-and of fifty questions how many are answered as before once all is restored.
+scopes; then writers write, first by themselves and then while what is older than a year (or `--older-than-days`) is
+pruned. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry
+run and the run agree, and of fifty questions how many are answered as before once all is restored.
 """
 
 import argparse
