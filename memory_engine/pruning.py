@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from memory_engine import archive
-from memory_engine.erasure import Keeper
+from memory_engine.erasure import Gone, Keeper
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.indexing import Indexer
 from memory_engine.models import Scope, ScopeKey, from_micros, to_micros
@@ -302,7 +302,7 @@ class Pruner:
         links.retract(db, key, gone)
         patterns.retract(db, key, gone)
         for keeper in self.keepers.values():
-            keeper.erase_messages(db, key, list(going_now.values()), None)
+            keeper.erase_messages(db, key, Gone(message_ids=list(going_now.values())))
         changes.delete_messages(db, key, gone)
         return gone
 

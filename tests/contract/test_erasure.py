@@ -1,7 +1,7 @@
 """Erasure on both databases: what was erased is in no answer at once, in no byte in the end; the rest is all there."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from assistant import CustomAssistant, load_settings
+from assistant.errors import ContextErased
+from assistant.storage.contexts import load_context
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
 from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
 from memory_engine.retention import Policy, Rule
@@ -279,3 +281,36 @@ def test_a_backup_does_not_bring_back_what_a_policy_took_before_the_erasure(
         with pytest.raises(Erased):
             again.history.conversation("c")
         assert stands(again, "kestrel") == set()
+
+
+@pytest.fixture
+def talking(engine_on_both: MemoryEngine, tmp_path: Path) -> Iterator[CustomAssistant]:
+    """An assistant without a model, whose replies quote what is remembered."""
+    assistant = CustomAssistant(engine_on_both, settings=load_settings(data_dir=tmp_path))
+    yield assistant
+    assistant.close()
+
+
+def test_a_prompt_that_held_a_reply_which_quoted_it_goes_too(
+    engine_on_both: MemoryEngine, talking: CustomAssistant
+) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [said(SECRET)]).message_ids
+    first = talking.process_message("What opens the vault?", "talk")
+    assert "kestrel" in first.text
+    second = talking.process_message("Thank you, and the weather?", "talk")
+    receipt = engine.erase(message_ids=[name])
+    assert receipt.counts["contexts"] == 2
+    assert stands(engine, "kestrel") == set()
+    with pytest.raises(ContextErased, match=receipt.receipt_id):
+        load_context(engine, Scope(), second.manifest_id)
+
+
+def test_who_talked_with_the_assistant_goes_whole(engine_on_both: MemoryEngine, talking: CustomAssistant) -> None:
+    engine, ann = engine_on_both, Scope(user="ann")
+    engine.remember("c", [said(SECRET)], scope=ann)
+    assert "kestrel" in talking.process_message("What opens the vault?", "talk", scope=ann).text
+    engine.consolidate()
+    receipt = engine.forgetting.user(ann)
+    done = proved(engine, receipt)
+    assert (done.state, done.counts["contexts"], stands(engine, "kestrel")) == ("done", 1, set())

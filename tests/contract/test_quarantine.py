@@ -1,10 +1,13 @@
 """What is quarantined stays in the history and is in nothing that recall and prompts are made of, on both databases."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assistant import CustomAssistant, load_settings
+from assistant.prompt_request import PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
 from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
 from tests.fakes import FixedClock
@@ -163,3 +166,24 @@ def test_the_vector_index_follows(tmp_path: Any) -> None:
         assert texts(engine, "submarine")[0] == "Number 1 is a submarine."
         assert "Number 2 is a tram." not in texts(engine, "tram")
         assert all(finding.healthy for finding in engine.examine(repair=True))
+
+
+def test_a_reply_that_quoted_it_is_in_no_prompt_either(engine_on_both: MemoryEngine, tmp_path: Path) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [{"role": "user", "content": "The zeppelin opens with kestrel-7731."}]).message_ids
+    assistant = CustomAssistant(engine, settings=load_settings(data_dir=tmp_path))
+    assert "kestrel" in assistant.process_message("What opens the zeppelin?", "talk").text
+
+    def prompt() -> str:
+        asked = PromptRequest(conversation_id="talk", message="And the tram?", agent=None, token_budget=2_000)
+        return str(assistant.context_manager.assemble(asked, Scope()).messages)
+
+    assert "kestrel" in prompt()
+    engine.quarantine.hold_message(name)
+    assert "kestrel" not in prompt()
+    engine.quarantine.release_message(name)
+    engine.quarantine.hold_conversation("c")
+    assert "kestrel" not in prompt()
+    engine.quarantine.release_conversation("c")
+    assert "kestrel" in prompt()
+    assistant.close()
