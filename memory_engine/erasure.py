@@ -157,10 +157,10 @@ class Eraser:
                 seqs = messages.first_seqs(db, key, _SLICE)
                 if not seqs:
                     self._look_for(db, going, scopes.names_in(db, key))
-                    counts = scopes.delete_scope(db, key)
-                    for keeper in self.keepers.values():
+                    counts = dict[str, int]()
+                    for keeper in self.keepers.values():  # first: their rows may refer to the scope's
                         counts |= keeper.erase_scope(db, key)
-                    self._count(db, going, counts)
+                    self._count(db, going, counts | scopes.delete_scope(db, key))
                     return
                 self._remove(db, key, list(messages.by_seqs(db, key, seqs).values()), going)
 
@@ -217,6 +217,7 @@ class Eraser:
         if seqs:
             changes.note(db, key, sorted([*seqs, *quoting]), to_micros(self._clock.now()))
             receipts.redact(db, key, quoting)
+            changes.delete_derived(db, key, quoting)
             changes.delete_messages(db, key, seqs)
         for keeper in self.keepers.values():
             counts |= keeper.erase_messages(db, key, ids, going.receipt_id)
