@@ -13,6 +13,7 @@ from assistant import CustomAssistant, PromptRequest, load_settings
 from assistant.copies import Copies
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
 from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
+from memory_engine.retention import DEFAULT_POLICY
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
@@ -44,6 +45,7 @@ def test_a_message_goes_with_its_edits_its_metadata_and_all_that_rests_on_it(eng
     name, kept = engine.remember(
         "c", [said(SECRET, metadata={"code": "kestrel-harmonica-0001-x"}), said("The boat leaves at nine.")]
     ).message_ids
+    assert stands(engine, "kestrel-harmonica-0001") == {"chat_messages"}
     engine.edit(name, {"content": "the vault opens with kestrel-harmonica-9942 at dawn"})
     engine.consolidate()
     receipt = engine.erase(message_ids=[name], by="me")
@@ -127,7 +129,10 @@ def test_a_namespace_goes_whole_and_its_neighbours_stay(engine_on_both: MemoryEn
     for user in (None, "ann", "ben"):
         engine.remember(f"c-{user}", [said(f"{SECRET} {user}")], scope=Scope(namespace="shop", user=user))
         engine.remember(f"c-{user}", [said("The neighbour's cat is grey.")], scope=Scope(namespace="home", user=user))
+    engine.pruner.write_policy("shop", DEFAULT_POLICY)
     receipt = engine.forgetting.namespace("shop")
+    with engine.database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM retention_policies")).scalar_one() == 0
     assert engine.stats("shop").messages == 0
     done = proved(engine, receipt, namespace="shop")
     assert (done.state, done.counts["messages"]) == ("done", 3)
@@ -185,6 +190,20 @@ def test_a_copy_that_somebody_kept_keeps_the_receipt_pending(tmp_path: Path) -> 
         copy.unlink()
         done = proved(engine, receipt)
         assert (done.state, done.completed_at is not None) == ("done", True)
+
+
+def test_names_are_looked_for_too(tmp_path: Path) -> None:
+    names = ("the-shop-of-the-kestrel", "ann.kestrel@example.test", "harmonica-conversation")
+    shop = Scope(namespace=names[0], user=names[1])
+    with MemoryEngine.open(tmp_path) as engine:
+        engine.remember(names[2], [said("Hello.")], scope=shop)
+        receipt = engine.forgetting.namespace(names[0])
+        assert proved(engine, receipt, namespace=names[0]).state == "done"
+        for name in names:
+            (tmp_path / "copy.txt").write_text(f"a log line of {name}")
+            again = proved(engine, receipt, namespace=names[0])
+            assert again.scan is not None
+            assert again.scan["found_in"] == ["copy.txt"], name
 
 
 def test_a_database_outside_of_the_folder_is_looked_through_too(tmp_path: Path) -> None:
@@ -317,16 +336,16 @@ def test_who_came_back_before_the_backup_stays_and_a_namespace_that_went_since_d
 
 
 def test_a_backup_of_another_store_comes_without_its_list(
-    engine_on_both: MemoryEngine, tmp_path: Path, clock: FixedClock
+    engine: MemoryEngine, tmp_path: Path, clock: FixedClock
 ) -> None:
-    (mine,) = engine_on_both.remember("c", [said(SECRET)]).message_ids
-    receipt = engine_on_both.erase(message_ids=[mine])
+    (mine,) = engine.remember("c", [said(SECRET)]).message_ids
+    receipt = engine.erase(message_ids=[mine])
     with MemoryEngine.open(tmp_path / "other", clock=clock) as other:
         gone, _ = other.remember("d", [said("Gone."), said("The other store's boat.")]).message_ids
         theirs = other.erase(message_ids=[gone])
         (tmp_path / "backup").write_bytes(b"".join(other.backup()))
-    url = engine_on_both.database.url
-    engine_on_both.close()
+    url = engine.database.url
+    engine.close()
     with closing(Database(url)) as database:
         restoring.restore(database, tmp_path / "backup", clock, {}, replace=True)
     with MemoryEngine.open(tmp_path / "again", database_url=url, clock=clock) as again:

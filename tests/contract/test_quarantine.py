@@ -1,12 +1,14 @@
 """What is quarantined stays in the history and is in nothing that recall and prompts are made of, on both databases."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
 from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
+from memory_engine.retention import Policy, Rule
 from tests.fakes import FixedClock
 
 ASC = Page(ascending=True)
@@ -73,7 +75,7 @@ def test_a_conversation_is_kept_out_with_all_that_is_said_in_it_later(engine_on_
     engine.quarantine.hold_conversation("bad")
     (later,) = engine.remember("bad", [said("The zeppelin never lands.")]).message_ids
     assert texts(engine, "zeppelin") == ["The zeppelin lands on Friday in Friedrichshafen."]
-    assert engine.history.conversation("bad").quarantined
+    assert [engine.history.conversation(name).quarantined for name in ("bad", "good")] == [True, False]
     assert all(message.quarantined for message in engine.history.messages("bad", ASC)[0])
     assert "Tuesday" not in derived_texts(engine, "good", "bad")
     assert engine.links.of(Scope(), "good") == []
@@ -119,6 +121,17 @@ def test_what_recall_never_had_does_not_come_back_into_it(engine_on_both: Memory
         engine.quarantine.release_conversation("c")  # taking back what is not held changes nothing
     assert texts(engine, "zeppelin") == ["The zeppelin lands."]
     assert all(finding.problems == 0 for finding in engine.examine())
+
+
+def test_what_was_pruned_meanwhile_is_recalled_once_it_is_brought_back(engine: MemoryEngine) -> None:
+    old = engine.clock.now() - timedelta(days=40)
+    (name,) = engine.remember("c", [said("The zeppelin lands.", created_at=old)]).message_ids
+    engine.quarantine.hold_conversation("c")
+    engine.pruner.prune("default", Policy(rules=(Rule(stratum="messages", older_than_days=30),)))
+    engine.quarantine.release_conversation("c")
+    assert texts(engine, "zeppelin") == []
+    assert engine.pruner.restore_messages(Scope(), [name]) == 1
+    assert texts(engine, "zeppelin") == ["The zeppelin lands."]
 
 
 def hold_message(engine: MemoryEngine, scope: Scope) -> object:

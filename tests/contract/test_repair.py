@@ -112,7 +112,8 @@ def test_what_a_person_said_of_a_pattern_outlives_its_evidence(engine: MemoryEng
     with engine.database.write() as db:
         db.execute(text("DELETE FROM pattern_messages"))
     examined(engine, repair=True)
-    assert [each.pattern_id for each in engine.patterns.of(Scope())] == [pattern.pattern_id]
+    with engine.database.read() as db:
+        assert db.execute(text("SELECT pattern_id, state FROM patterns")).all() == [(pattern.pattern_id, "confirmed")]
 
 
 def test_what_takes_a_person_is_found_and_left(engine: MemoryEngine) -> None:
