@@ -321,6 +321,7 @@ def test_who_came_back_before_the_backup_stays_and_a_namespace_that_went_since_d
     clock.advance(days=1)
     engine.remember("b", [said("I live in Rome.")], scope=ann)
     engine.remember("s", [said("The kestrel of the shop.")], scope=shop)
+    engine.notes.put(shop, "bird", "a kestrel", agent=None, by="ben")
 
     def erase() -> None:
         engine.remember("c", [said("Said and erased after the backup.")])
