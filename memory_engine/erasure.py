@@ -233,6 +233,7 @@ class Eraser:
         if quoting:
             changes.note(db, key, list(quoting), to_micros(self._clock.now()))
             receipts.redact(db, key, list(quoting))
+            changes.delete_derived(db, key, list(quoting))
         told = Gone(message_ids=ids, quoting_ids=list(quoting.values()), receipt_id=going.receipt_id)
         for keeper in self.keepers.values():
             counts |= keeper.erase_messages(db, key, told)

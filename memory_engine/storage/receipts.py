@@ -200,7 +200,7 @@ def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> dict[i
 
 
 def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Leave nothing of what these messages said but that it was erased."""
+    """Leave nothing of what these messages said but that it was erased, which nobody recalls."""
     for start in range(0, len(seqs), IN_LIST):
         some = seqs[start : start + IN_LIST]
         db.execute(delete(MessageVersion).where(*_at(MessageVersion, key), MessageVersion.seq.in_(some)))
@@ -208,7 +208,7 @@ def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
         db.execute(
             update(ChatMessage)
             .where(*_at(ChatMessage, key), ChatMessage.seq.in_(some))
-            .values(content=REDACTED, parts=None, version=ChatMessage.version + 1)
+            .values(content=REDACTED, parts=None, recallable=False, version=ChatMessage.version + 1)
         )
 
 
