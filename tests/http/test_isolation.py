@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "links show": ("conversation", "{}"),
     "patterns": ("", "--all"),
     "prune": ("", "--dry-run"),
+    "unprune": ("message", "{}"),
     "erase": ("message", "message", "{}", "--yes"),
     "doctor": ("",),
     "db current": ("",),
