@@ -308,7 +308,7 @@ def test_what_opens_a_conversation_says_of_another_users_only_that_it_is_none_of
     world: World, route: str
 ) -> None:
     key = world.key("shared", "read", "write")
-    for victim in world.people[:4]:
+    for victim in world.people[-STILL:]:
         taken = victim.ids["conversation"][0]
         path = route.removeprefix("POST ").replace("{conversation_id}", taken)
         said = [{"role": "user", "content": "the password of the safe"}]
@@ -342,7 +342,7 @@ def test_no_command_tells_of_another(world: World, kind: str) -> None:
         for name in names:
             text = told(command, name)
             assert MARK not in text.lower(), (command, name)
-            assert text == told(command, absent(name)), (command, name)
+            assert not of or text == told(command, absent(name)), (command, name)
 
 
 def test_every_command_is_tried() -> None:
