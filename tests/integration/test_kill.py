@@ -9,7 +9,7 @@ import httpx2
 
 from tests.running_service import RunningService
 
-_KILLS = 20
+_KILLS = 10
 _WRITERS = 4
 _BATCH = 3
 
