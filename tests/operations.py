@@ -13,13 +13,20 @@ from tests.running_service import RunningService
 
 #: Method, path and body.
 Request = tuple[str, str, dict[str, Any] | None]
-_KINDS = ("remember", "edit", "erase", "recall", "context", "link", "note", "doctor", "reindex", "backup")
-_WEIGHTS = (10, 3, 2, 3, 2, 1, 1, 1, 1, 1)
+_WEIGHTS = {
+    "remember": 10, "edit": 3, "erase": 2, "recall": 3, "context": 2, "turn": 2, "link": 1, "note": 1, "doctor": 1,
+    "reindex": 1, "backup": 1, "quarantine": 1, "pin": 1, "hold": 1, "prune": 1,
+}  # fmt: skip
+#: What names a message, and so asks for one that is there.
+_OF_A_MESSAGE = ("edit", "erase", "quarantine", "pin")
+#: All but a few of the messages are marked, and then brought back.
+_PRUNE = {"policy": {"rules": [{"stratum": "messages", "keep_newest": 3}]}}
+_RESTORE = {"since": 0, "scope": "namespace"}
 
 
 @dataclass
 class Client:
-    """One conversation's client, alone in its user's memory."""
+    """One conversation's client, alone in its namespace."""
 
     name: str
     chance: random.Random
@@ -32,7 +39,7 @@ class Client:
     def run(self, service: RunningService, answered: Callable[[], None]) -> None:
         """Go on until the service is gone, telling of each acknowledgment."""
         token = json.loads((service.data_dir / "service.json").read_text())["token"]
-        headers = {"authorization": f"Bearer {token}"}
+        headers = {"authorization": f"Bearer {token}", **self._mine}
         with httpx2.Client(base_url=service.address, timeout=60, trust_env=False, headers=headers) as http:
             try:
                 while True:
@@ -42,9 +49,9 @@ class Client:
                 return
 
     def step(self, http: httpx2.Client) -> None:
-        (kind,) = self.chance.choices(_KINDS, _WEIGHTS)
+        (kind,) = self.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
         alive = [name for name, said in self.known.items() if said is not None]
-        if kind in ("edit", "erase", "link") and not alive:
+        if kind in _OF_A_MESSAGE and not alive:
             kind = "remember"
         asked: dict[str, str | None] = {}
         if kind == "remember":
@@ -61,18 +68,30 @@ class Client:
             asked = {name: None}
             request = ("POST", "/v1/memory/erase", {"message_ids": [name]})
         else:
-            request = self._other(kind)
+            request = self._other(kind, self.chance.choice(alive or [""]))
         self.unanswered = asked
         self._answered(http, *request)
+        if kind == "prune":
+            self._answered(http, "POST", "/v1/memory/restore", _RESTORE)
         self.known.update(asked)
         self.unanswered = {}
         self.done += 1
 
-    def _other(self, kind: str) -> Request:
+    @property
+    def _mine(self) -> dict[str, str]:
+        return {"x-namespace": self.name}
+
+    def _other(self, kind: str, message_id: str) -> Request:
+        turned = self.chance.choice(("POST", "DELETE"))
         others: dict[str, Request] = {
             "recall": ("POST", "/v1/memory/recall", {"query": f"what does {self.name} say"}),
             "context": ("POST", "/v1/memory/context", {"conversation_id": self.name, "message": "What was said?"}),
             "note": ("PUT", f"/v1/memory/notes/{self.name}", {"text": f"note {self.done}"}),
+            "turn": ("POST", f"/v1/assistant/conversations/{self.name}-talk/messages", {"message": "What was said?"}),
+            "quarantine": (turned, f"/v1/memory/messages/{message_id}/quarantine", None),
+            "pin": (turned, f"/v1/memory/messages/{message_id}/pin", None),
+            "hold": (turned, f"/v1/memory/conversations/{self.name}/hold", None),
+            "prune": ("POST", "/v1/memory/prune", _PRUNE),
             "doctor": ("POST", "/v1/memory/doctor?repair=true", None),
             "reindex": ("POST", "/v1/memory/reindex", {}),
             "backup": ("POST", "/v1/memory/backup", None),
@@ -81,14 +100,12 @@ class Client:
         return others[kind]
 
     def _answered(self, http: httpx2.Client, method: str, path: str, body: dict[str, Any] | None) -> None:
-        if body:
-            body = {**body, "user": self.name}
-        params = {"user": self.name} if method == "GET" else {}
-        answer = http.request(method, path, json=body, params=params)
+        answer = http.request(method, path, json=body)
         assert answer.status_code in (200, 201, 404, 409), (path, answer.text)
 
     def check(self, service: RunningService) -> None:
         """What was acknowledged stands as it was said; what was not answered stands whole or not at all."""
+        service.http.post("/v1/memory/restore", json=_RESTORE, headers=self._mine).raise_for_status()
         found = self._stored(service)
         for name, said in self.known.items():
             allowed = {said, self.unanswered.get(name, said)}
@@ -105,8 +122,7 @@ class Client:
         after: dict[str, str] = {}
         while True:
             path = f"/v1/memory/conversations/{self.name}/messages"
-            asked = {"user": self.name, "order": "asc", "limit": "1000", **after}
-            answer = service.http.get(path, params=asked)
+            answer = service.http.get(path, params={"order": "asc", "limit": "1000", **after}, headers=self._mine)
             if answer.status_code == 404:
                 return {}
             page = answer.json()
