@@ -1,12 +1,13 @@
 """Erasure: what is to be forgotten goes from every stratum at once, and a receipt stands for it until it is proved."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from memory_engine.canaries import Hasher, canaries_of, forms_of
 from memory_engine.digests import Digests
-from memory_engine.errors import ConversationNotFound, MessageNotFound, NotFound, ReceiptNotFound
+from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import changes, messages, receipts, retention_policies, scopes, threads
@@ -65,7 +66,7 @@ class Eraser:
             found = {} if key is None else messages.find_by_ids(db, key.namespace_id, message_ids)
             for name in message_ids:
                 if key is None or name not in found or found[name][0] != key:
-                    raise MessageNotFound(f"There is no message {name!r}.", param="message_ids")
+                    raise MessageNotFound.of(name, "message_ids")
             assert key is not None  # or nothing was asked for, which the caller refuses
             gone = [message for _, message in found.values()]
             going = self._open(db, scope, "messages", by, [key])
@@ -84,7 +85,7 @@ class Eraser:
             key = scopes.find_scope(db, scope)
             thread = None if key is None else threads.find_thread(db, key, conversation_id)
             if key is None or thread is None:
-                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+                raise ConversationNotFound.of(conversation_id)
             scopes.take_changes(db, key, 0)  # locks the scope: what is said from here on is said after the erasure
             kept = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread))
             going = self._open(db, scope, "conversation", by, [key])
@@ -142,9 +143,26 @@ class Eraser:
             owner = None if namespace is None else self._digests.of_namespace(namespace)
             return self._read(db, owner, receipt_id)
 
-    def erased_by(self, db: Transaction, scope: Scope, kind: str, name: str) -> str | None:
-        """The receipt of a "message" or "conversation" of this scope, or None when it was never erased."""
-        return receipts.erased_by(db, self._digests.of_name(scope, kind, name))
+    @contextmanager
+    def told(self, scope: Scope) -> Iterator[None]:
+        """Where a message or conversation is not found because this scope erased it, say so, with the receipt.
+
+        Stands outside the transaction that looks for it.
+
+        Raises:
+            Erased: it was erased here. To every other scope it was never there.
+        """
+        try:
+            yield
+        except (MessageNotFound, ConversationNotFound) as exc:
+            if exc.name is None:
+                raise
+            kind = "message" if isinstance(exc, MessageNotFound) else "conversation"
+            with self._database.read() as db:
+                receipt_id = receipts.erased_by(db, self._digests.of_name(scope, kind, exc.name))
+            if receipt_id is None:
+                raise
+            raise Erased(f"The {kind} {exc.name!r} was erased: {receipt_id}.", param=exc.param) from exc
 
     def remove_hidden(self, key: ScopeKey, going: Going) -> None:
         """Remove, slice by slice, the rows of a scope that nobody finds any more; broken off, it can be done again.

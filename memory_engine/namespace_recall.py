@@ -55,7 +55,7 @@ class NamespaceRecall:
             owners = {name: threads.owner_of(db, users[0][1].namespace_id, name) for name in named} if users else {}
         for name in named:
             if owners.get(name) is None:
-                raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
+                raise ConversationNotFound.of(name)
         questions = []
         for user, key in users:
             if query.conversation_id is None or owners[query.conversation_id] == key:

@@ -181,7 +181,7 @@ class Recaller:
         with self._database.read() as db:
             for name in named:
                 if threads.find_thread(db, key, name) is None:
-                    raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
+                    raise ConversationNotFound.of(name)
 
     def _pinned(self, key: ScopeKey) -> list[int]:
         with self._database.read() as db:
