@@ -1,9 +1,8 @@
 """The copies of messages that the assistant keeps: prompts as they were sent, and the logs of tools and models."""
 
-from collections.abc import Sequence
-
 from assistant.builtin_tools import SEARCH_MEMORY
 from assistant.storage import contexts, model_log, tool_log
+from memory_engine.erasure import Gone
 from memory_engine.models import ScopeKey, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage.database import Transaction
@@ -16,13 +15,12 @@ class Copies:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def erase_messages(
-        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str | None
-    ) -> dict[str, int]:
-        """Empty the prompts that hold these messages, and remove the calls that were made for them."""
-        now = to_micros(self._clock.now())
+    def erase_messages(self, db: Transaction, key: ScopeKey, gone: Gone) -> dict[str, int]:
+        """Empty the prompts that hold these messages or their quotes, and remove the calls that were made for them."""
+        now, message_ids = to_micros(self._clock.now()), gone.message_ids
+        held = [*message_ids, *gone.quoting_ids]
         return {
-            "contexts": contexts.erase_contexts(db, key, message_ids, receipt_id=receipt_id, now=now),
+            "contexts": contexts.erase_contexts(db, key, held, receipt_id=gone.receipt_id, now=now),
             "tool_calls": tool_log.erase_calls(db, key, message_ids),
             "tool_outputs": tool_log.redact_calls(db, key, SEARCH_MEMORY, message_ids, REDACTED),
             "model_calls": model_log.erase_model_calls(db, key, message_ids),

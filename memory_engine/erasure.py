@@ -29,13 +29,22 @@ class Going:
     owner: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gone:
+    """Messages that go, by their ids."""
+
+    message_ids: Sequence[str]
+    #: Those that repeated their words: they stay, emptied, but what copied them goes too.
+    quoting_ids: Sequence[str] = ()
+    #: None for what a policy removes.
+    receipt_id: str | None = None
+
+
 class Keeper(Protocol):
     """Keeps copies of messages elsewhere in the same database, such as prompts or logs."""
 
-    def erase_messages(
-        self, db: Transaction, key: ScopeKey, message_ids: Sequence[str], receipt_id: str | None
-    ) -> Mapping[str, int]:
-        """Remove what holds these messages; how many rows, by place. What a policy removes has no receipt."""
+    def erase_messages(self, db: Transaction, key: ScopeKey, gone: Gone) -> Mapping[str, int]:
+        """Remove what holds these messages; how many rows, by place."""
         ...
 
     def erase_scope(self, db: Transaction, key: ScopeKey) -> Mapping[str, int]:
@@ -175,10 +184,10 @@ class Eraser:
                 seqs = messages.first_seqs(db, key, _SLICE)
                 if not seqs:
                     self._look_for(db, going, [*scopes.names_in(db, key), *receipts.outlived_words_of(db, key)])
-                    counts = scopes.delete_scope(db, key)
-                    for keeper in self.keepers.values():
+                    counts = dict[str, int]()
+                    for keeper in self.keepers.values():  # before the scope's own row, which theirs name
                         counts |= keeper.erase_scope(db, key)
-                    self._count(db, going, counts)
+                    self._count(db, going, counts | scopes.delete_scope(db, key))
                     return
                 # Copies go with the scope, all at once: to look for these messages in each would be done for nothing.
                 gone = list(messages.by_seqs(db, key, seqs).values())
@@ -236,16 +245,22 @@ class Eraser:
 
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
         """Remove messages, all that rests on them, and the copies that others keep."""
-        counts = self._remove_messages(db, key, gone, going)
+        ids = [message.message_id for message in gone]
+        quoting = receipts.quoting(db, key, ids)
+        counts = self._remove_messages(db, key, gone, going) | {"quotes": len(quoting)}
+        if quoting:
+            changes.note(db, key, list(quoting), to_micros(self._clock.now()))
+            receipts.redact(db, key, list(quoting))
+            changes.delete_derived(db, key, list(quoting))
+        told = Gone(message_ids=ids, quoting_ids=list(quoting.values()), receipt_id=going.receipt_id)
         for keeper in self.keepers.values():
-            counts |= keeper.erase_messages(db, key, [message.message_id for message in gone], going.receipt_id)
+            counts |= keeper.erase_messages(db, key, told)
         self._count(db, going, counts)
 
     def _remove_messages(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> dict[str, int]:
         """Remove messages and all that rests on them, and note what to look for; how many rows, by place."""
-        ids, seqs = [message.message_id for message in gone], sorted(message.seq for message in gone)
-        quoting = [seq for seq in receipts.quoting(db, key, ids) if seq not in set(seqs)]
-        counts = receipts.rows_of(db, key, seqs) | {"quotes": len(quoting)}
+        seqs = sorted(message.seq for message in gone)
+        counts = receipts.rows_of(db, key, seqs)
         told = list(receipts.ever_said(db, key, gone))
         texts = [text for said in told for text in said.texts]
         own = receipts.own_words_of(db, key, seqs)
@@ -254,8 +269,7 @@ class Eraser:
         digests = [self._digests.of_message(going.owner, said.message_id, said.text) for said in told]
         receipts.suppress(db, going.receipt_id, digests)
         if seqs:
-            changes.note(db, key, sorted([*seqs, *quoting]), to_micros(self._clock.now()))
-            receipts.redact(db, key, quoting)
+            changes.note(db, key, seqs, to_micros(self._clock.now()))
             changes.delete_messages(db, key, seqs)
         return counts
 

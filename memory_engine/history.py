@@ -1,12 +1,13 @@
 """What was said, as it was said: conversations and their messages, page by page."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
 from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, ScopeKey, Summary, random_id, to_micros
-from memory_engine.storage import changes, messages, scopes, summaries, threads
+from memory_engine.storage import changes, messages, quarantines, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
 DEFAULT_SCOPE = Scope()
@@ -98,7 +99,7 @@ class History:
         """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
 
         Only those said until `until`, inclusive, in the words that they had then, and those that stand before
-        `before_seq`, where these are given.
+        `before_seq`, where these are given. What repeats a quarantined message has its quarantine here.
         """
         with self._parts.database.read() as db:
             thread = self._thread(db, scope, conversation_id)
@@ -106,6 +107,7 @@ class History:
                 return []
             last = None if until is None else to_micros(until)
             found = messages.newest(db, thread, limit, until=last, before_seq=before_seq)
+            found = _held_with_what_they_repeat(db, thread.key, found)
             if last is None:
                 return found
             return list(changes.as_they_were(db, thread.key, {m.seq: m for m in found}, last).values())
@@ -169,3 +171,9 @@ class History:
         if thread is None:
             raise ConversationNotFound.of(conversation_id)
         return thread
+
+
+def _held_with_what_they_repeat(db: Transaction, key: ScopeKey, found: list[Message]) -> list[Message]:
+    repeating = [message.seq for message in found if not message.recallable]  # only such messages quote others
+    held = quarantines.held_by_quotes(db, key, repeating) if repeating else {}
+    return [replace(m, quarantine=held[m.seq]) if m.seq in held and not m.quarantined else m for m in found]

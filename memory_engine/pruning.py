@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from memory_engine import archive
-from memory_engine.erasure import Eraser
+from memory_engine.erasure import Eraser, Gone
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.indexing import Indexer
 from memory_engine.models import Scope, ScopeKey, from_micros, to_micros
@@ -304,7 +304,7 @@ class Pruner:
         links.retract(db, key, gone)
         patterns.retract(db, key, gone)
         for keeper in self.eraser.keepers.values():
-            keeper.erase_messages(db, key, list(going_now.values()), None)
+            keeper.erase_messages(db, key, Gone(message_ids=list(going_now.values())))
         changes.delete_messages(db, key, gone)
         return gone
 

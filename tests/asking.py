@@ -14,7 +14,17 @@ KINDS = {
     "conversation_id": "conversation", "exclude_conversation_ids": "conversation", "source": "conversation",
     "target": "conversation", "x-conversation-id": "conversation", "message_id": "message", "message_ids": "message",
     "id": "message", "thread_id": "thread", "link_id": "link", "pattern_id": "pattern", "manifest_id": "context",
-    "against": "context", "key_id": "key", "name": "note", "namespace": "namespace",
+    "against": "context", "key_id": "key", "name": "note", "namespace": "namespace", "receipt_id": "receipt",
+}  # fmt: skip
+#: Times by which what was said lies within what is asked.
+_PAST, _FUTURE = "2020-02-02T02:02:02Z", "2222-02-02T02:02:02Z"
+#: What fields take that are no ids, so that a request reaches what it asks.
+SAMPLES: dict[str, list[Any]] = {
+    "after": [_PAST], "before": [_FUTURE], "as_of": [_FUTURE], "since": [_PAST], "from": [_PAST], "to": [_FUTURE],
+    "expires_at": [_FUTURE], "agent": ["pm"], "by": ["day", "conversation", "agent"], "embedder": ["static"],
+    "model": ["gpt-5-mini"],
+    "policy": [{"rules": [{"stratum": "messages", "keep_newest": 0}]}],
+    "rules": [[{"stratum": "messages", "older_than_days": 1}]], "reason": ["a reason"], "written_by": ["me"],
 }  # fmt: skip
 #: What is asked of texts: words that every owner said beside their canary.
 TEXTS = ("query", "q", "message", "content", "text")
@@ -32,7 +42,8 @@ _CHAT = {
         },
     },
 }
-_UNDESCRIBED = {"POST /v1/chat/completions": _CHAT}
+_POLICY = {"type": "object", "required": ["rules"], "properties": {"rules": {"type": "array"}}}
+_UNDESCRIBED = {"POST /v1/chat/completions": _CHAT, "PUT /v1/memory/retention": _POLICY}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +83,7 @@ class Asker:
         operation = self.operations[route]
         if any(parameter["name"] == "user" for parameter in operation.get("parameters", ())):
             return True
-        return route in _UNDESCRIBED or "user" in self._body(route).get("properties", {})
+        return self._body(route) is _CHAT or "user" in self._body(route).get("properties", {})
 
     def request(self, draw: Any, route: str, victim: Owner, user: str | None) -> Request:
         """A request to the route with ids of the victim's, as a user of one's own."""
@@ -81,15 +92,17 @@ class Asker:
         query, headers = {}, {}
         for parameter in self.operations[route].get("parameters", ()):
             name, place = parameter["name"], parameter["in"]
-            if name == "x-namespace" or not (parameter.get("required") or name == "user" or draw(st.booleans())):
+            if name == "x-namespace" or not (parameter.get("required") or name == "user" or made.is_given()):
                 continue
-            value = made.value(name, parameter["schema"])
+            in_query = place == "query" and name == "after"  # the row after which a page begins, and no time
+            value = made.id(name) if in_query else made.value(name, parameter["schema"])
             if place == "path":
                 path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
             elif value is not None:
                 (query if place == "query" else headers)[name] = str(value)
-        body = made.value("", self._body(route)) if method in ("POST", "PUT", "PATCH", "DELETE") else None
-        if route in _UNDESCRIBED and user is not None:
+        described = self._body(route)
+        body = made.value("", described) if described else None
+        if described is _CHAT and user is not None:
             body["user"] = user
         path += "?" + urlencode(query, quote_via=quote, safe="") if query else ""
         return Request(method=method, path=path, headers=headers, body=body, named=frozenset(made.named))
@@ -116,9 +129,13 @@ class _Draft:
         if name == "scope":  # of recall, for admins of the namespace
             return None if self._user is not None else self._draw(st.sampled_from([None, "namespace"]))
         if name == "messages":
-            return [{"role": "user", "content": "Where is the safe?"}]
+            said = {"role": "user", "content": "Where is the safe?"}
+            # Of messages that are kept, not of those that a model is sent.
+            return [{**said, "id": self.id("id")} if "items" in schema and self.is_given() else said]
         if name in TEXTS:
             return "the password of the safe"
+        if name in SAMPLES:
+            return self._draw(st.sampled_from(SAMPLES[name]))
         return self._of_kind(name, _resolved(schema, self._schemas))
 
     def _of_kind(self, name: str, schema: dict[str, Any]) -> Any:
@@ -130,24 +147,29 @@ class _Draft:
         if kind == "array":
             return [self.value(name, schema.get("items", {}))]
         if kind in ("integer", "number"):
-            return self._draw(st.integers(max(0, int(schema.get("minimum", 1))), 3))
+            return self._draw(st.integers(max(0, int(schema.get("minimum", 1))), min(3, int(schema.get("maximum", 3)))))
         if kind == "boolean":
             return self._draw(st.booleans())
         if "pattern" in schema:
             return self._draw(st.sampled_from(schema["pattern"].strip("^$()").split("|")))
-        return self._id(name)
+        return self.id(name)
 
     def _object(self, schema: dict[str, Any]) -> dict[str, Any]:
         required, fields = schema.get("required", ()), schema.get("properties", {})
-        asked = [name for name in fields if name in required or name == "user" or self._draw(st.booleans())]
+        asked = [name for name in fields if name in required or name == "user" or self.is_given()]
         values = {name: self.value(name, fields[name]) for name in asked}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _id(self, name: str) -> str:
+    def is_given(self) -> bool:
+        """Whether something that can be left out is given: seldom, because some things exclude others."""
+        return bool(self._draw(st.integers(0, 2)) == 2)
+
+    def id(self, name: str) -> str:
+        """An id of the victim's, most often of the kind that the field takes."""
         ids = self._victim.ids
         fitting = ids.get(KINDS.get(name, ""), [])
         every = [each for names in ids.values() for each in names]
-        chosen: str = self._draw(st.sampled_from(fitting if fitting and self._draw(st.integers(0, 3)) else every))
+        chosen: str = self._draw(st.sampled_from(fitting if fitting and self._draw(st.integers(0, 3)) < 3 else every))
         self.named.add(chosen)
         return chosen
 

@@ -1,10 +1,14 @@
 """A store of many owners, each with unique words wherever something can be kept."""
 
 import hashlib
+import json
+import random
 import re
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
 
 from api.bootstrap import open_services
 from api.keys import RIGHTS, NewKey
@@ -12,19 +16,30 @@ from api.server import use_one_thread
 from api.services import Services
 from assistant import PromptRequest, Settings
 from assistant.storage import model_log, tool_log
-from memory_engine import Scope
+from memory_engine import MemoryEngine, NewMessage, Scope
+from memory_engine.digests import Digests
 from memory_engine.models import random_id, to_micros
+from memory_engine.retention import Policy, Rule
+from memory_engine.storage import store_settings, tables
 
 #: In every canary, and in nothing else.
 MARK = "zqx"
 #: What the ids that were never given out have in its place.
 ABSENT = "zqn"
 _ID = re.compile(r"\b([a-z]+)_[A-Za-z0-9]{24}\b")
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# Without a vowel no stemmer shortens it.
+_LETTERS = "bcdfghjklmnpqrtvwxz"
+_CANARY = re.compile(rf"(?:{MARK}|{MARK.title()})[{_LETTERS}]{{10}}")
+#: What stands for an owner in the tables, and is made for each by itself.
+_OF_OWNERS = ("namespaces", "scopes", "retention_policies")
+#: What stands for what was erased.
+_OF_RECEIPTS = ("erasure_receipts", "erased_names")
+#: Of what an agent of this name said, a policy lets go.
+_PRUNED = "archivist"
 
 
 def canary() -> str:
-    return MARK + "".join(secrets.choice(_LETTERS) for _ in range(10))
+    return MARK + "".join(random.SystemRandom().choices(_LETTERS, k=10))
 
 
 @dataclass
@@ -52,22 +67,23 @@ def masked(text: str) -> str:
     return re.sub(r'"(took_ms|created|tokens)":\s*[\d.]+', r'"\1":0', text)
 
 
-def plant(data_dir: Path, owners: list[Owner], *, deep: int) -> None:
-    """Fill the store with messages, metadata, names, notes and calls of tools.
+def plant(settings: Settings, owners: list[Owner]) -> None:
+    """Fill the store with something of every kind for every owner.
 
-    The first `deep` owners also have links, patterns, summaries, edits, prompts, costs and keys, which take longer.
+    What is the first one's is made by the engine; the others' rows are copies of it with words and ids of their own.
     """
     use_one_thread()
-    services = open_services(Settings(data_dir=data_dir))
+    services = open_services(settings)
     try:
-        for owner in owners[:deep]:
-            _speak(services, owner)
-            _join(services, owner)
+        first, *others = owners
+        _speak(services, first)
+        _join(services, first)
         services.engine.consolidate()
-        for owner in owners[:deep]:
-            _derive(services, owner)
-        for owner in owners[deep:]:
-            _speak(services, owner)
+        _derive(services, first)
+        _keep(services, first)
+        _copy(services.engine, first, others)
+        for owner in owners:
+            _settle(services, owner)
     finally:
         services.close()
 
@@ -96,8 +112,6 @@ def _speak(services: Services, owner: Owner) -> None:
         "thread": [kept.thread_id],
         "note": [note.name],
         "tool_call": [logged["log_id"]],
-        "user": [scope.user] if scope.user else [],
-        "namespace": [scope.namespace] if MARK in scope.namespace else [],
     }
 
 
@@ -105,8 +119,12 @@ def _join(services: Services, owner: Owner) -> None:
     """A second conversation, linked with the first, and an edit."""
     engine, scope, names = services.engine, owner.scope, owner.ids["conversation"]
     names.append(f"house-{canary()}")
-    engine.remember(names[1], [{"role": "user", "content": f"The safe came from {canary()}."}], scope=scope)
-    owner.ids["link"] = [engine.links.add(scope, names[0], names[1], canary(), 0.5).link_id]
+    engine.remember(
+        names[1],
+        [{"role": "user", "content": f"The safe came from {canary()}, see {owner.ids['message'][0]}."}],
+        scope=scope,
+    )
+    owner.ids["link"] = [engine.links.add(scope, names[0], names[1], canary(), 0.9).link_id]
     first = owner.ids["message"][0]
     engine.edit(first, {"content": f"The password of the safe was {canary()}."}, scope=scope)
 
@@ -121,12 +139,90 @@ def _derive(services: Services, owner: Owner) -> None:
         "agent": "pm", "model": canary(), "started_at": to_micros(engine.clock.now()),
     }  # fmt: skip
     model_log.save_calls(engine, scope, [spent])
-    made, _secret = services.keys.create(NewKey(namespace=scope.namespace, name=canary(), rights=RIGHTS))
+    summed_up = engine.history.summaries(names[0], scope=scope)
+    assert {"segment", "conversation", "group"} <= {summary.level for summary in summed_up}
     owner.ids |= {
         "context": [prompt.manifest_id],
-        "key": [made.key_id],
         "pattern": [pattern.pattern_id for pattern in engine.patterns.of(scope, everything=True)],
-        "summary": [found.summary_id for found in engine.history.summaries(names[0], scope=scope)],
+        "summary": [summary.summary_id for summary in summed_up],
     }
     assert owner.ids["pattern"]
-    assert owner.ids["summary"]
+
+
+def _keep(services: Services, owner: Owner) -> None:
+    """What is kept out of recall, pinned, on hold, pruned, and what is to be erased."""
+    engine, scope, ids = services.engine, owner.scope, owner.ids
+    for place, agent in (("attic", "pm"), ("archive", _PRUNED), ("bin", "pm")):
+        name = f"{place}-{canary()}"
+        said = [{"role": "user", "content": f"The safe in the {place} is {canary()}."}]
+        ids["message"] += engine.remember(name, said, scope=scope, agent=agent).message_ids
+        ids["conversation"].append(name)
+    engine.quarantine.hold_message(ids["message"][-3], reason=canary(), scope=scope)
+    engine.quarantine.hold_conversation(ids["conversation"][-3], reason=canary(), scope=scope)
+    engine.pins.pin(ids["message"][1], scope=scope)
+    engine.pins.hold(ids["conversation"][1], scope=scope)
+    quoting = NewMessage(role="assistant", text=f"The safe is {canary()}.", quotes=(ids["message"][0],))
+    ids["message"] += engine.remember(ids["conversation"][0], [quoting], scope=scope).message_ids
+    erased = engine.forgetting.conversation(ids["conversation"][-1], scope=scope, by=canary())
+    assert engine.forgetting.prove(erased.receipt_id, namespace=scope.namespace).state == "done"
+    ids["receipt"] = [erased.receipt_id]
+    everything = Policy(rules=(Rule(stratum="messages", agent=_PRUNED, keep_newest=0),))
+    assert [share.rows for share in engine.pruner.prune(scope.namespace, everything)] == [1]
+
+
+def _settle(services: Services, owner: Owner) -> None:
+    """A key and a policy."""
+    engine, scope, ids = services.engine, owner.scope, owner.ids
+    made, _secret = services.keys.create(NewKey(namespace=scope.namespace, name=canary(), rights=RIGHTS))
+    if MARK in scope.namespace:
+        rule = Rule(stratum="messages", agent=canary(), older_than_days=1)
+        engine.pruner.write_policy(scope.namespace, Policy(rules=(rule,)))
+        ids["namespace"] = [scope.namespace]
+    ids |= {"key": [made.key_id], "user": [scope.user] if scope.user else []}
+
+
+def _copy(engine: MemoryEngine, first: Owner, others: list[Owner]) -> None:
+    with engine.database.write() as db:
+        every = {table.name: table for table in tables.all_tables(db)}
+        rows = {
+            name: [
+                dict(zip(table.columns.keys(), row, strict=True))
+                for some in tables.read_rows(db, table)
+                for row in some
+            ]
+            for name, table in every.items()
+            if name in _OF_RECEIPTS or ("namespace_id" in table.columns and name not in _OF_OWNERS)
+        }
+        whole = json.dumps({"ids": first.ids, "rows": rows})
+        digests = Digests(bytes.fromhex(store_settings.setting(db, "erasure_key") or ""))
+        for owner in others:
+            key = engine.ensure_scope(db, owner.scope)
+            owner.ids, renamed = _renamed(whole)
+            place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+            renamed["erasure_receipts"][0] |= {"owner": digests.of_namespace(owner.scope.namespace), "scopes": []}
+            names = [("message", owner.ids["message"][-2]), ("conversation", owner.ids["conversation"][-1])]
+            renamed["erased_names"] = [
+                {"digest": digests.of_name(owner.scope, *name), "receipt_id": owner.ids["receipt"][0]} for name in names
+            ]
+            for name, copies in renamed.items():
+                columns = every[name].columns.keys()
+                placed = ([(copy | place)[column] for column in columns] for copy in copies)
+                for _ in tables.write_rows(db, every[name], columns, placed):
+                    pass
+            here = (every["scopes"].c[column] == value for column, value in place.items())
+            db.execute(update(every["scopes"]).where(*here).values(last_seq=100, last_change=100))
+
+
+def _renamed(whole: str) -> tuple[dict[str, list[str]], dict[str, list[dict[str, Any]]]]:
+    """The ids and the rows of the JSON text, with another canary and another given id for each in it."""
+    new: dict[str, str] = {}
+
+    def other_canary(found: re.Match[str]) -> str:
+        fresh = new.setdefault(found[0].lower(), canary())
+        return fresh if found[0].islower() else fresh.title()
+
+    def other_id(found: re.Match[str]) -> str:
+        return new.setdefault(found[0], f"{found[1]}_{secrets.token_hex(12)}")
+
+    renamed = json.loads(_ID.sub(other_id, _CANARY.sub(other_canary, whole)))
+    return renamed["ids"], renamed["rows"]

@@ -46,16 +46,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return new_database(request.getfixturevalue("postgres_server"))
 
 
+def _pruned_by_the_test_alone(opened: MemoryEngine) -> MemoryEngine:
+    """The engine without its daily pruning, which a moved clock would have happen in the middle of anything."""
+    opened._parts.pruning.stop()
+    return opened
+
+
 @pytest.fixture
 def engine_on_both(database_url: str, tmp_path: Path, clock: FixedClock) -> Iterator[MemoryEngine]:
     with MemoryEngine.open(tmp_path / "data", database_url=database_url, clock=clock) as opened:
-        yield opened
+        yield _pruned_by_the_test_alone(opened)
 
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: FixedClock) -> Iterator[MemoryEngine]:
     with MemoryEngine.open(tmp_path / "data", clock=clock) as opened:
-        yield opened
+        yield _pruned_by_the_test_alone(opened)
 
 
 @pytest.fixture

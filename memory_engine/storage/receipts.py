@@ -183,18 +183,24 @@ def _insert_new(
             db.execute(insert(table), rows)
 
 
-def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> list[int]:
-    """The places of the messages that quote these."""
-    found: set[int] = set()
+def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> dict[int, str]:
+    """The messages that quote these, and are none of them, by place and in order, with their ids."""
+    same = (
+        (ChatMessage.namespace_id == MessageQuote.namespace_id)
+        & (ChatMessage.scope_id == MessageQuote.scope_id)
+        & (ChatMessage.seq == MessageQuote.seq)
+    )
+    found: dict[int, str] = {}
     for start in range(0, len(message_ids), IN_LIST):
         some = MessageQuote.quoted_id.in_(message_ids[start : start + IN_LIST])
-        here = (MessageQuote.namespace_id == key.namespace_id, MessageQuote.scope_id == key.scope_id)
-        found.update(db.execute(select(MessageQuote.seq).where(*here, some)).scalars())
-    return sorted(found)
+        query = select(ChatMessage.seq, ChatMessage.message_id).join(MessageQuote, same)
+        found.update((row.seq, row.message_id) for row in db.execute(query.where(*_at(MessageQuote, key), some)))
+    gone = set(message_ids)
+    return {seq: name for seq, name in sorted(found.items()) if name not in gone}
 
 
 def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Leave nothing of what these messages said but that it was erased."""
+    """Leave nothing of what these messages said but that it was erased, which nobody recalls."""
     for start in range(0, len(seqs), IN_LIST):
         some = seqs[start : start + IN_LIST]
         db.execute(delete(MessageVersion).where(*_at(MessageVersion, key), MessageVersion.seq.in_(some)))
@@ -202,7 +208,7 @@ def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
         db.execute(
             update(ChatMessage)
             .where(*_at(ChatMessage, key), ChatMessage.seq.in_(some))
-            .values(content=REDACTED, parts=None, version=ChatMessage.version + 1)
+            .values(content=REDACTED, parts=None, recallable=False, version=ChatMessage.version + 1)
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, LargeBinary, MetaData, Table, Text, cast, inspect, select
+from sqlalchemy import JSON, Connection, LargeBinary, MetaData, String, Table, Text, cast, inspect, select
 
 #: Kept hashes are no text; reading them would find them in themselves.
 _OWN = {"erasure_receipts", "erasure_canaries", "suppressions", "erased_names", "alembic_version"}
@@ -16,7 +16,7 @@ def cells(db: Connection) -> Iterator[tuple[str, bytes]]:
         columns = [
             column if isinstance(column.type, LargeBinary) else cast(column, Text)
             for column in table.columns
-            if not hasattr(column.type, "asdecimal") and column.type.python_type in (str, bytes, dict)
+            if isinstance(column.type, String | LargeBinary | JSON)
         ]
         if not columns:
             continue

@@ -1,7 +1,7 @@
 """Erasure on both databases: what was erased is in no answer at once, in no byte in the end; the rest is all there."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from assistant import CustomAssistant, load_settings
+from assistant import CustomAssistant, PromptRequest, load_settings
+from assistant.copies import Copies
+from assistant.errors import ContextErased
+from assistant.storage.contexts import load_context
 from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
 from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
-from memory_engine.retention import Policy, Rule
+from memory_engine.retention import DEFAULT_POLICY, Policy, Rule
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
@@ -44,6 +47,7 @@ def test_a_message_goes_with_its_edits_its_metadata_and_all_that_rests_on_it(eng
     name, kept = engine.remember(
         "c", [said(SECRET, metadata={"code": "kestrel-harmonica-0001-x"}), said("The boat leaves at nine.")]
     ).message_ids
+    assert stands(engine, "kestrel-harmonica-0001") == {"chat_messages"}
     engine.edit(name, {"content": "the vault opens with kestrel-harmonica-9942 at dawn"})
     engine.consolidate()
     receipt = engine.erase(message_ids=[name], by="me")
@@ -69,6 +73,9 @@ def test_who_asks_for_what_was_erased_is_told_the_receipt_and_nobody_else_is(eng
         engine.history.message(name, scope=other)
     engine.remember("c", [said("A new beginning.")])
     assert [m.text for m in engine.history.messages("c", ASC)[0]] == ["A new beginning."]
+    again = engine.erase(conversation_id="c")
+    with pytest.raises(Erased, match=again.receipt_id):
+        engine.history.messages("c", ASC)
 
 
 def test_a_receipt_is_its_own_namespace_s(engine_on_both: MemoryEngine) -> None:
@@ -82,14 +89,24 @@ def test_a_receipt_is_its_own_namespace_s(engine_on_both: MemoryEngine) -> None:
 
 
 def test_what_quotes_it_is_emptied_and_stays_in_its_place(engine_on_both: MemoryEngine) -> None:
-    engine = engine_on_both
+    engine, ben = engine_on_both, Scope(user="ben")
+    for name, scope in (("c", Scope()), ("ben-c", ben)):
+        engine.remember(name, [said("The vault is mine.")], scope=scope)
     (name,) = engine.remember("c", [said(SECRET)]).message_ids
-    quote = NewMessage(role="assistant", text=f"You said: {SECRET}", recallable=False, quotes=(name,))
-    engine.remember("d", [said("What did I say of the vault?"), quote])
+    quotes = [
+        NewMessage(role="assistant", text=f"You said: {SECRET}", recallable=recallable, quotes=(name,))
+        for recallable in (False, True)
+    ]
+    asked = said("What did I say of the vault?")
+    engine.remember("d", [asked, *quotes])
+    engine.remember("ben-d", [said("The harbour is calm.")] * 4, scope=ben)  # at the same places of another scope
     receipt = engine.erase(message_ids=[name])
-    assert receipt.counts["quotes"] == 1
-    assert [m.text for m in engine.history.messages("d", ASC)[0]][1].startswith("[erased")
+    assert receipt.counts["quotes"] == 2
+    assert [m.text[:7] for m in engine.history.messages("d", ASC)[0]] == [asked["content"][:7], "[erased", "[erased"]
     assert stands(engine, "kestrel") == set()
+    assert not [hit for hit in engine.recall("kestrel-harmonica-7731") if hit.text.startswith("[erased")]
+    assert all(finding.problems == 0 for finding in engine.examine())
+    assert {m.text for m in engine.history.messages("ben-d", ASC, scope=ben)[0]} == {"The harbour is calm."}
 
 
 def test_a_user_goes_whole_and_may_come_back_as_a_stranger(engine_on_both: MemoryEngine) -> None:
@@ -135,7 +152,10 @@ def test_a_namespace_goes_whole_and_its_neighbours_stay(engine_on_both: MemoryEn
     for user in (None, "ann", "ben"):
         engine.remember(f"c-{user}", [said(f"{SECRET} {user}")], scope=Scope(namespace="shop", user=user))
         engine.remember(f"c-{user}", [said("The neighbour's cat is grey.")], scope=Scope(namespace="home", user=user))
+    engine.pruner.write_policy("shop", DEFAULT_POLICY)
     receipt = engine.forgetting.namespace("shop")
+    with engine.database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM retention_policies")).scalar_one() == 0
     assert engine.stats("shop").messages == 0
     done = proved(engine, receipt, namespace="shop")
     assert (done.state, done.counts["messages"]) == ("done", 3)
@@ -170,13 +190,62 @@ def test_who_is_not_there_cannot_be_erased(engine_on_both: MemoryEngine) -> None
             erase()
 
 
-def test_the_same_words_of_others_stay_and_the_receipt_says_where(engine: MemoryEngine) -> None:
+def test_the_same_words_of_others_stay_and_the_receipt_says_where(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
     first, second = engine.remember("c", [said(SECRET), said(SECRET)]).message_ids
     done = proved(engine, engine.erase(message_ids=[first]))
     assert done.state == "done"
     assert done.scan is not None
     assert done.scan["said_elsewhere"]["chat_messages"] > 0
+    assert any("PostgreSQL" in place for place in done.scan["not_in_reach"]) != engine.database.is_sqlite
     assert engine.history.message(second).text == SECRET
+
+
+def test_a_copy_that_somebody_kept_keeps_the_receipt_pending(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path) as engine:
+        (name,) = engine.remember("c", [said("Hello.", metadata={"code": "kestrel-harmonica-0001-x"})]).message_ids
+        receipt = engine.erase(message_ids=[name])
+        copy = tmp_path / "copy.txt"
+        copy.write_text("of its metadata alone: kestrel-harmonica-0001-x")
+        found = proved(engine, receipt)
+        assert found.scan is not None
+        assert (found.state, found.completed_at, found.scan["found_in"]) == ("pending", None, ["copy.txt"])
+        copy.unlink()
+        done = proved(engine, receipt)
+        assert (done.state, done.completed_at is not None) == ("done", True)
+
+
+def test_names_are_looked_for_too(tmp_path: Path) -> None:
+    names = ("the-shop-of-the-kestrel", "ann.kestrel@example.test", "harmonica-conversation")
+    shop = Scope(namespace=names[0], user=names[1])
+    with MemoryEngine.open(tmp_path) as engine:
+        engine.remember(names[2], [said("Hello.")], scope=shop)
+        receipt = engine.forgetting.namespace(names[0])
+        assert proved(engine, receipt, namespace=names[0]).state == "done"
+        for name in names:
+            (tmp_path / "copy.txt").write_text(f"a log line of {name}")
+            again = proved(engine, receipt, namespace=names[0])
+            assert again.scan is not None
+            assert again.scan["found_in"] == ["copy.txt"], name
+
+
+def test_a_database_outside_of_the_folder_is_looked_through_too(tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere.sqlite3"
+    with MemoryEngine.open(tmp_path / "data", database_url=f"sqlite:///{file}") as engine:
+        engine.remember("c", [said(SECRET)])
+        done = proved(engine, engine.erase(conversation_id="c"))
+        assert done.scan is not None
+        assert done.scan["bytes"] > file.stat().st_size
+
+
+def test_the_vector_index_is_made_anew_without_it(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path, index_threshold=3) as engine:
+        kept = engine.remember("c", [said(f"The boat {n} leaves.") for n in range(4)]).message_ids
+        (name,) = engine.remember("d", [said(SECRET)]).message_ids
+        assert all(finding.healthy for finding in engine.examine(repair=True))
+        assert proved(engine, engine.erase(message_ids=[name])).state == "done"
+        assert {hit.message_id for hit in engine.recall("boat")} == set(kept)
+        assert all(finding.problems == 0 for finding in engine.examine())
 
 
 def test_no_byte_of_it_is_left_and_that_can_be_shown_again(tmp_path: Path) -> None:
@@ -225,7 +294,7 @@ def restored(engine_on_both: MemoryEngine, tmp_path: Path, clock: FixedClock) ->
         url = engine.database.url
         engine.close()
         with closing(Database(url)) as database:
-            restoring.restore(database, made, clock, {}, replace=True)
+            restoring.restore(database, made, clock, {"assistant": Copies(clock)}, replace=True)
         return MemoryEngine.open(tmp_path / "again", database_url=url, clock=clock)
 
     return restore
@@ -240,6 +309,10 @@ def test_a_backup_does_not_bring_back_what_was_erased_since(
     engine.remember("whole-kestrel", [said("A kestrel of my own.")])
     engine.remember("ann", [said("The kestrel is mine, says Ann.")], scope=ann)
     engine.notes.put(ann, "bird", "a kestrel", agent=None, by="ann")
+    with closing(CustomAssistant(engine)) as assistant:
+        prompt = PromptRequest(conversation_id="elsewhere", message="What opens the vault?", agent=None)
+        assistant.context_manager.assemble(prompt, Scope())
+    assert "contexts" in stands(engine, "kestrel-harmonica")
 
     def erase() -> None:
         engine.edit(edited, {"content": "Now of a kestrel in the rain."})
@@ -279,3 +352,83 @@ def test_a_backup_does_not_bring_back_what_a_policy_took_before_the_erasure(
         with pytest.raises(Erased):
             again.history.conversation("c")
         assert stands(again, "kestrel") == set()
+
+
+@pytest.fixture
+def talking(engine_on_both: MemoryEngine, tmp_path: Path) -> Iterator[CustomAssistant]:
+    """An assistant without a model, whose replies quote what is remembered."""
+    assistant = CustomAssistant(engine_on_both, settings=load_settings(data_dir=tmp_path))
+    yield assistant
+    assistant.close()
+
+
+def test_a_prompt_that_held_a_reply_which_quoted_it_goes_too(
+    engine_on_both: MemoryEngine, talking: CustomAssistant
+) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [said(SECRET)]).message_ids
+    first = talking.process_message("What opens the vault?", "talk")
+    assert "kestrel" in first.text
+    second = talking.process_message("Thank you, and the weather?", "talk")
+    receipt = engine.erase(message_ids=[name])
+    assert receipt.counts["contexts"] == 2
+    assert stands(engine, "kestrel") == set()
+    with pytest.raises(ContextErased, match=receipt.receipt_id):
+        load_context(engine, Scope(), second.manifest_id)
+
+
+def test_who_talked_with_the_assistant_goes_whole(engine_on_both: MemoryEngine, talking: CustomAssistant) -> None:
+    engine, ann = engine_on_both, Scope(user="ann")
+    engine.remember("c", [said(SECRET)], scope=ann)
+    assert "kestrel" in talking.process_message("What opens the vault?", "talk", scope=ann).text
+    engine.consolidate()
+    receipt = engine.forgetting.user(ann)
+    done = proved(engine, receipt)
+    assert (done.state, done.counts["contexts"], stands(engine, "kestrel")) == ("done", 1, set())
+
+
+def test_who_came_back_before_the_backup_stays_and_a_namespace_that_went_since_does_not(
+    engine_on_both: MemoryEngine, restored: Callable[[Erasing], MemoryEngine], clock: FixedClock
+) -> None:
+    engine, ann, shop = engine_on_both, Scope(user="ann"), Scope(namespace="shop", user="ben")
+    engine.remember("a", [said(SECRET)], scope=ann)
+    engine.forgetting.user(ann)
+    emptied = engine.remember("emptied", [said("Nothing stays of this.")]).message_ids
+    engine.erase(message_ids=emptied)
+    clock.advance(days=1)
+    engine.remember("b", [said("I live in Rome.")], scope=ann)
+    engine.remember("s", [said("The kestrel of the shop.")], scope=shop)
+    engine.notes.put(shop, "bird", "a kestrel", agent=None, by="ben")
+
+    def erase() -> None:
+        engine.remember("c", [said("Said and erased after the backup.")])
+        engine.erase(conversation_id="c")
+        engine.forgetting.namespace("shop")
+
+    with restored(erase) as again:
+        assert [hit.text for hit in again.recall("where do I live?", scope=ann)] == ["I live in Rome."]
+        assert again.history.conversation("emptied").messages == 0
+        assert again.recall("kestrel", scope=shop) == []
+        again._parts.prover.work()
+        assert stands(again, "kestrel") == set()
+
+
+def test_a_backup_of_another_store_comes_without_its_list(
+    engine: MemoryEngine, tmp_path: Path, clock: FixedClock
+) -> None:
+    (mine,) = engine.remember("c", [said(SECRET)]).message_ids
+    receipt = engine.erase(message_ids=[mine])
+    with MemoryEngine.open(tmp_path / "other", clock=clock) as other:
+        gone, _ = other.remember("d", [said("Gone."), said("The other store's boat.")]).message_ids
+        theirs = other.erase(message_ids=[gone])
+        (tmp_path / "backup").write_bytes(b"".join(other.backup()))
+    url = engine.database.url
+    engine.close()
+    with closing(Database(url)) as database:
+        restoring.restore(database, tmp_path / "backup", clock, {}, replace=True)
+    with MemoryEngine.open(tmp_path / "again", database_url=url, clock=clock) as again:
+        assert [hit.text for hit in again.recall("boat")] == ["The other store's boat."]
+        with pytest.raises(Erased, match=receipt.receipt_id):
+            again.history.message(mine)
+        with pytest.raises(ReceiptNotFound):
+            again.forgetting.receipt(theirs.receipt_id)

@@ -1,6 +1,7 @@
 """Pruning: what goes by a policy is marked, comes back within its window, and then is gone, on both databases."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from assistant import CustomAssistant, PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.pruning import Share
 from memory_engine.retention import DEFAULT_POLICY, Columns, Policy, Rows, Rule
+from memory_engine.storage import prunes, scopes, standing
 from memory_engine.storage.schema import RetentionPolicy
 from tests.fakes import FixedClock
 
@@ -40,6 +43,12 @@ def of_messages(shares: Sequence[Share], action: str) -> int:
 
 def answers(engine: MemoryEngine) -> list[list[tuple[str, float]]]:
     return [[(hit.message_id, hit.score) for hit in engine.recall(f"Where is the {word}?")] for word in WORDS]
+
+
+def holding(engine: MemoryEngine, word: str) -> set[str]:
+    """The tables in whose rows a word stands."""
+    with engine.database.read() as db:
+        return {table for table, value in standing.cells(db) if word.encode() in value}
 
 
 def healthy(engine: MemoryEngine) -> bool:
@@ -122,6 +131,10 @@ def test_a_pinned_message_ranks_a_little_higher(engine_on_both: MemoryEngine) ->
     engine.pins.pin(second)
     hits = engine.recall("zeppelin")
     assert [(hit.message_id, hit.why["pinned"] > 0) for hit in hits] == [(second, True), (first, False)]
+    ana = Scope(user="ana")  # whose messages have the same places
+    for name in ("ana-a", "ana-b"):
+        say(engine, name, 1, "zeppelin", scope=ana)
+    assert not any(hit.why.get("pinned") for hit in engine.recall("zeppelin", scope=ana))
 
 
 def test_summaries_outlive_their_messages_where_the_policy_says_so(
@@ -145,6 +158,9 @@ def test_summaries_outlive_their_messages_where_the_policy_says_so(
     assert healthy(engine)
     assert segment.text in [each.text for each in engine.history.summaries("c") if each.rests_on_pruned]
     clock.advance(days=366)
+    engine.pins.hold("c")
+    assert engine.pruner.prune("default", Policy(rules=policy.rules[1:])) == []
+    engine.pins.release("c")
     engine.pruner.prune("default", Policy(rules=policy.rules[1:]))
     assert not [each for each in engine.history.summaries("c") if each.rests_on_pruned]
     assert healthy(engine)
@@ -155,8 +171,12 @@ def test_summaries_that_would_have_outlived_are_as_before_after_a_restore(engine
     say(engine, "c", 40, *WORDS[:4])
     engine.consolidate()
     before = [(each.level, each.text) for each in engine.history.summaries("c")]
+    ana = Scope(user="ana")  # whose messages have the same places
+    say(engine, "ana", 1, *WORDS[:4], scope=ana)
+    engine.consolidate()
     engine.pruner.prune("default", Policy(rules=(replace(MONTH.rules[0], keep_summaries=True),)))
     assert all(each.rests_on_pruned for each in engine.history.summaries("c"))
+    assert not any(each.rests_on_pruned for each in engine.history.summaries("ana", scope=ana))
     engine.pruner.restore_since("default", engine.clock.now())
     engine.consolidate()
     after = engine.history.summaries("c")
@@ -182,10 +202,16 @@ def test_old_versions_go_by_a_rule_of_their_own(engine_on_both: MemoryEngine, cl
     for word in ("submarine", "tram"):
         engine.edit(name, {"content": f"The {word} is mine."})
         clock.advance(days=10)
-    policy = Policy(rules=(Rule(stratum="versions", older_than_days=15),))
+    policy, ana = Policy(rules=(Rule(stratum="versions", older_than_days=15),)), Scope(user="ana")
+    (hers,) = say(engine, "ana", 1, "zeppelin", scope=ana)  # the same place and version in another scope
+    engine.edit(hers, {"content": "The canoe is mine."}, scope=ana)
+    engine.pins.pin(name)
+    assert engine.pruner.prune("default", policy) == []
+    engine.pins.unpin(name)
     assert [(share.stratum, share.rows) for share in engine.pruner.prune("default", policy)] == [("versions", 1)]
     assert texts(engine, "tram") == ["The tram is mine."]
     assert engine.pruner.prune("default", policy) == []
+    assert engine.erase(message_ids=[hers], scope=ana).counts["versions"] == 1
 
 
 def test_a_rule_of_an_agent_takes_only_what_was_said_with_it(engine_on_both: MemoryEngine) -> None:
@@ -255,7 +281,9 @@ def test_the_day_comes_by_the_clock_and_at_the_start(engine_on_both: MemoryEngin
     engine.pruner.work()
     assert texts(engine, "zeppelin") == []
     clock.advance(days=-300)  # a clock that was set back does not stop the days
+    say(engine, "c", 40, "tram")
     engine.pruner.work()
+    assert texts(engine, "tram") == []
 
 
 def test_the_vector_index_follows(tmp_path: Any, clock: FixedClock) -> None:
@@ -314,3 +342,63 @@ def test_a_pruning_that_cannot_be_done_is_told_of(tmp_path: Any) -> None:
         while (part := engine.parts().get("pruning")) is None:  # until the daily one has tried
             assert engine.parts()["database"].ok
         assert (part.ok, "stratum is one of" in part.detail) == (False, True)
+
+
+def test_two_rules_take_a_row_once(engine: MemoryEngine) -> None:
+    say(engine, "c", 40, "zeppelin", "submarine")
+    rules = tuple(Rule(stratum="messages", older_than_days=days) for days in (30, 35))
+    told = engine.pruner.prune("default", Policy(rules=rules), dry_run=True)
+    assert [(share.rule, share.rows) for share in told] == [("older_than_days 30", 2)]
+    assert engine.pruner.prune("default", Policy(rules=rules)) == told
+
+
+def test_only_what_is_marked_and_ones_own_is_brought_back(engine_on_both: MemoryEngine) -> None:
+    engine, ben = engine_on_both, Scope(user="ben")
+    marked, stays = (*say(engine, "c", 40, "zeppelin"), *say(engine, "c", 1, "tram"))
+    say(engine, "d", 40, "submarine")
+    say(engine, "ben", 40, "canoe", scope=ben)
+    engine.pruner.prune("default", MONTH)
+    for scope, names in ((ben, [marked]), (Scope(), [stays]), (Scope(), [marked, stays])):
+        with pytest.raises(MessageNotFound):
+            engine.pruner.restore_messages(scope, names)
+    assert (listed(engine, "c"), engine.recall("canoe", scope=ben)) == ([stays], [])
+    assert engine.pruner.restore_conversation(Scope(), "c") == 1
+    assert (listed(engine, "c"), listed(engine, "d")) == ([marked, stays], [])
+
+
+def test_what_was_pinned_held_or_brought_back_meanwhile_is_left(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    say(engine, "c", 40, "zeppelin", "submarine", "tram")
+    say(engine, "held", 40, "canoe")
+    engine.pins.pin(listed(engine, "c")[0])
+    engine.pins.hold("held")
+    with engine.database.write() as db:
+        key = scopes.find_scope(db, Scope())
+        assert key is not None
+        seqs = [m.seq for name in ("c", "held") for m in engine.history.messages(name, ASC)[0]]
+        assert prunes.mark(db, key, seqs, by="a rule", now=1) == seqs[1:3]
+        assert sorted(prunes.still_expired(db, key, seqs)) == seqs[1:3]
+        prunes.unmark(db, key, seqs[2:3])
+        assert sorted(prunes.still_expired(db, key, seqs)) == seqs[1:2]
+    engine.pins.hold("c")
+    with engine.database.read() as db:
+        assert prunes.still_expired(db, key, seqs) == {}
+
+
+def test_a_prompt_does_not_outlive_what_it_held(engine: MemoryEngine, clock: FixedClock) -> None:
+    say(engine, "c", 40, "zeppelin")
+    with closing(CustomAssistant(engine)) as assistant:
+        prompt = PromptRequest(conversation_id="d", message="Which of them is mine?", agent=None)
+        assistant.context_manager.assemble(prompt, Scope())
+    assert "contexts" in holding(engine, "zeppelin")
+    engine.pruner.prune("default", MONTH)
+    clock.advance(days=8)
+    engine.pruner.prune("default", MONTH)
+    assert holding(engine, "zeppelin") == set()
+
+
+def test_a_pruning_that_is_to_end_does_so_after_the_piece_at_hand(engine: MemoryEngine) -> None:
+    say(engine, "c", 40, *WORDS * 4)
+    engine.pruner.stop()
+    told = engine.pruner.prune("default", MONTH)
+    assert 0 < of_messages(told, "mark") == len(WORDS) * 4 - len(listed(engine, "c")) < len(WORDS) * 4

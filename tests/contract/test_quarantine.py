@@ -1,12 +1,17 @@
 """What is quarantined stays in the history and is in nothing that recall and prompts are made of, on both databases."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assistant import CustomAssistant, load_settings
+from assistant.prompt_request import PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
 from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound
+from memory_engine.retention import Policy, Rule
 from tests.fakes import FixedClock
 
 ASC = Page(ascending=True)
@@ -73,7 +78,7 @@ def test_a_conversation_is_kept_out_with_all_that_is_said_in_it_later(engine_on_
     engine.quarantine.hold_conversation("bad")
     (later,) = engine.remember("bad", [said("The zeppelin never lands.")]).message_ids
     assert texts(engine, "zeppelin") == ["The zeppelin lands on Friday in Friedrichshafen."]
-    assert engine.history.conversation("bad").quarantined
+    assert [engine.history.conversation(name).quarantined for name in ("bad", "good")] == [True, False]
     assert all(message.quarantined for message in engine.history.messages("bad", ASC)[0])
     assert "Tuesday" not in derived_texts(engine, "good", "bad")
     assert engine.links.of(Scope(), "good") == []
@@ -121,6 +126,17 @@ def test_what_recall_never_had_does_not_come_back_into_it(engine_on_both: Memory
     assert all(finding.problems == 0 for finding in engine.examine())
 
 
+def test_what_was_pruned_meanwhile_is_recalled_once_it_is_brought_back(engine: MemoryEngine) -> None:
+    old = engine.clock.now() - timedelta(days=40)
+    (name,) = engine.remember("c", [said("The zeppelin lands.", created_at=old)]).message_ids
+    engine.quarantine.hold_conversation("c")
+    engine.pruner.prune("default", Policy(rules=(Rule(stratum="messages", older_than_days=30),)))
+    engine.quarantine.release_conversation("c")
+    assert texts(engine, "zeppelin") == []
+    assert engine.pruner.restore_messages(Scope(), [name]) == 1
+    assert texts(engine, "zeppelin") == ["The zeppelin lands."]
+
+
 def hold_message(engine: MemoryEngine, scope: Scope) -> object:
     name = engine.history.messages("c", ASC, scope=Scope(user="ana"))[0][0].message_id
     return engine.quarantine.hold_message(name, scope=scope)
@@ -136,8 +152,10 @@ def test_nobody_quarantines_what_is_anothers(
 ) -> None:
     engine_on_both.remember("c", [said("Mine.")], scope=Scope(user="ana"))
     for scope in (Scope(), Scope(user="ben"), Scope(namespace="other", user="ana")):
-        with pytest.raises((MessageNotFound, ConversationNotFound)):
-            hold(engine_on_both, scope)
+        for _ in range(2):
+            with pytest.raises((MessageNotFound, ConversationNotFound)):
+                hold(engine_on_both, scope)
+            engine_on_both.remember(f"own-{scope.user}", [said("I am somebody here.")], scope=scope)
     assert engine_on_both.recall("mine", scope=Scope(user="ana"))
 
 
@@ -163,3 +181,24 @@ def test_the_vector_index_follows(tmp_path: Any) -> None:
         assert texts(engine, "submarine")[0] == "Number 1 is a submarine."
         assert "Number 2 is a tram." not in texts(engine, "tram")
         assert all(finding.healthy for finding in engine.examine(repair=True))
+
+
+def test_a_reply_that_quoted_it_is_in_no_prompt_either(engine_on_both: MemoryEngine, tmp_path: Path) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [{"role": "user", "content": "The zeppelin opens with kestrel-7731."}]).message_ids
+    assistant = CustomAssistant(engine, settings=load_settings(data_dir=tmp_path))
+    assert "kestrel" in assistant.process_message("What opens the zeppelin?", "talk").text
+
+    def prompt() -> str:
+        asked = PromptRequest(conversation_id="talk", message="And the tram?", agent=None, token_budget=2_000)
+        return str(assistant.context_manager.assemble(asked, Scope()).messages)
+
+    assert "kestrel" in prompt()
+    engine.quarantine.hold_message(name)
+    assert "kestrel" not in prompt()
+    engine.quarantine.release_message(name)
+    engine.quarantine.hold_conversation("c")
+    assert "kestrel" not in prompt()
+    engine.quarantine.release_conversation("c")
+    assert "kestrel" in prompt()
+    assistant.close()

@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
 from typer.testing import CliRunner, Result
 
-from api.access import MACHINE, NEEDS, OPEN, is_open
+from api.access import MACHINE, NEEDS, OPEN, is_open, needed
 from api.app import create_app
 from api.bootstrap import open_services
 from api.cli import app as cli
@@ -93,6 +93,10 @@ def test_every_route_states_what_it_asks_and_nothing_else_is_stated(tmp_path: Pa
     assert {route for route, need in NEEDS.items() if need == OPEN} == {
         "GET /", "GET /docs", "GET /health", "GET /openapi.json",
     }  # fmt: skip
+
+
+def test_a_route_that_states_nothing_is_for_the_machine_alone() -> None:
+    assert needed("GET", "/v1/memory/new") == MACHINE
 
 
 def test_without_a_key_only_health_and_the_pages_answer(locked: Locked) -> None:
@@ -228,6 +232,7 @@ def test_recall_over_the_namespace_is_for_admins_and_says_whose_each_hit_is(lock
     scores = [hit["score"] for hit in found["hits"]]
     assert scores == sorted(scores, reverse=True)
     assert found["funnel"]["returned"] == len(found["hits"])
+    assert len(locked.ask("POST", RECALL, admin, {**asked, "k": 2}).json()["hits"]) == 2
     one = locked.ask("POST", RECALL, admin, {**asked, "conversation_id": "c-ana"}).json()
     assert [hit["user"] for hit in one["hits"]] == ["ana"]
     rest = locked.ask("POST", RECALL, admin, {**asked, "exclude_conversation_ids": ["c-ana"]}).json()
@@ -404,4 +409,5 @@ def test_a_key_binds_its_holder_also_where_none_is_required(shared_service: Runn
     body = {"conversation_id": "c", "messages": [user("x")]}
     refused(http.post(MESSAGES, json=body, headers=headers), 403, "scope_missing")
     refused(http.get(STATS, headers={"authorization": "Bearer mek_x"}), 401, "invalid_api_key")
+    refused(http.get(STATS, headers={"authorization": "Bearer run_of_before"}), 401, "invalid_api_key")
     assert http.get(STATS, headers={"authorization": "Bearer sk-anything"}).status_code == 200

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from api import backups
 from api.client import ServiceError
 from assistant import load_settings
-from memory_engine import MemoryEngine, Page, backup, restoring
+from memory_engine import MemoryEngine, Page, Scope, backup, restoring
 from memory_engine.clock import SystemClock
 from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreInUse, StoreNotEmpty
 from memory_engine.ports import no_progress
@@ -42,14 +42,14 @@ def put(path: Path, url: str, *, replace: bool = False) -> None:
         restoring.restore(database, path, SystemClock(), {}, replace=replace)
 
 
-def rows(url: str) -> dict[str, list[str]]:
-    """Every row of every table, but for what a restore makes anew."""
+def rows(url: str, *, of_settings: bool = False) -> dict[str, list[str]]:
+    """Every row of every table, but for what a restore makes anew: the outbox, and the id of the store."""
     with closing(Database(url)) as database, database.read() as db:
         found = {
             table.name: sorted(json.dumps(row) for batch in tables.read_rows(db, table) for row in batch)
             for table in tables.all_tables(db)
         }
-    found["store_settings"] = [row for row in found["store_settings"] if "store_id" not in row]
+    found["store_settings"] = [row for row in found["store_settings"] if of_settings or "store_id" not in row]
     del found["outbox"]
     return found
 
@@ -170,6 +170,34 @@ def test_a_postgresql_database_in_use_is_left_alone(kept: Path, postgres_server:
             put(kept / "backup", url)
 
 
+def test_a_file_has_its_name_only_when_it_is_whole_and_is_its_owners_alone(kept: Path, tmp_path: Path) -> None:
+    content = (kept / "backup").read_bytes()
+    with pytest.raises(BackupDamaged):
+        backups.write(tmp_path / "b", iter([content[:5_000], b"cut off"]), no_progress)
+    assert list(tmp_path.iterdir()) == []
+    backups.write(tmp_path / "b", iter([content]), no_progress)
+    assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [("b", 0o600)]
+
+
+def test_what_came_after_the_backup_is_not_told_as_lost_and_its_index_is_gone(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path / "data")
+    said = [{"role": "user", "content": "The harbour opens at nine."}]
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("c", said)
+        backups.write(tmp_path / "b", engine.backup(), no_progress)
+        engine.remember("d", said)
+        engine.remember("e", said, scope=Scope(user="ana"))
+    before = rows(_in(tmp_path / "data"), of_settings=True)
+    (tmp_path / "data" / "chroma").mkdir(exist_ok=True)
+    (tmp_path / "data" / "chroma" / "of before").touch()
+    backups.restore(settings, tmp_path / "b", replace=True, progress=no_progress)
+    assert not (tmp_path / "data" / "chroma").exists()
+    assert rows(_in(tmp_path / "data"), of_settings=True)["store_settings"] != before["store_settings"]
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        assert "history" not in engine.parts()
+        assert engine.stats().messages == 1
+
+
 def test_an_older_schema_is_brought_up_and_a_newer_one_refused(kept: Path, tmp_path: Path) -> None:
     with closing(Database(f"sqlite:///{tmp_path / 'old.sqlite3'}")) as old:
         with old.write_alone() as db:
@@ -187,10 +215,11 @@ def test_an_older_schema_is_brought_up_and_a_newer_one_refused(kept: Path, tmp_p
         assert migrations.current(database) == migrations.HEAD
     with zipfile.ZipFile(kept / "backup") as archive:
         manifest = json.loads(archive.read("manifest.json"))
-    with zipfile.ZipFile(tmp_path / "newer", "w") as archive:
-        archive.writestr("manifest.json", json.dumps({**manifest, "schema": "9999"}))
-    with pytest.raises(SchemaMismatch):
-        put(tmp_path / "newer", _in(tmp_path / "other"))
+    for newer in ({"schema": "9999"}, {"format": backup.FORMAT + 1}):
+        with zipfile.ZipFile(tmp_path / "newer", "w") as archive:
+            archive.writestr("manifest.json", json.dumps({**manifest, **newer}))
+        with pytest.raises(SchemaMismatch):
+            put(tmp_path / "newer", _in(tmp_path / "other"))
 
 
 def _in(folder: Path) -> str:

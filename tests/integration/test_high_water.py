@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from memory_engine import MemoryEngine
+from memory_engine import MemoryEngine, Scope
 from tests.integration.test_second_process import remember, run
 from tests.running_service import RunningService
 
@@ -53,6 +53,9 @@ def test_nothing_is_told_where_nothing_is_lost(tmp_path: Path) -> None:
             ids = _say(engine, 2)
             engine.edit(ids[0], {"content": "The harbour never opens."})
             engine.erase(message_ids=ids)
+            gone = Scope(user="ana")
+            engine.remember("hers", [{"role": "user", "content": "The harbour is mine."}], scope=gone)
+            engine.forgetting.prove(engine.forgetting.user(gone).receipt_id)
     with MemoryEngine.open(tmp_path / "data") as engine:
         assert engine.database.high_water is not None
         assert engine.database.high_water.lost is None
@@ -100,3 +103,22 @@ def test_the_ring_goes_round(tmp_path: Path) -> None:
     assert lost is not None
     assert lost.messages == 10
     again.close()
+
+
+def test_a_loss_that_follows_another_is_added_to_it(tmp_path: Path) -> None:
+    from memory_engine.models import ScopeKey
+    from memory_engine.storage.high_water import HighWater, Taken
+
+    key = ScopeKey(1, 1)
+    for found in (2, 5):  # messages that are gone by then, in all
+        mark, taken = HighWater(tmp_path / "db"), Taken()
+        mark.compare({key: (0, 0)})
+        taken.note(key, last_seq=9, messages=found if found == 2 else 3)
+        mark.note(taken)
+        mark.close()
+        mark = HighWater(tmp_path / "db")
+        lost = mark.compare({key: (0, 0)})
+        assert lost is not None
+        assert lost.messages == found
+    mark.acknowledge()
+    assert HighWater(tmp_path / "db").compare({key: (0, 0)}) is None

@@ -11,8 +11,20 @@ from typing import Any
 
 import openai  # noqa: F401  (takes most of a second, which is no turn's)
 import pytest
+from sqlalchemy import text
 
-from assistant import CustomAssistant, Delta, Event, Reply, ToolCalled, ToolContext, ToolRegistry, Turn, load_settings
+from assistant import (
+    CustomAssistant,
+    Delta,
+    Event,
+    PromptRequest,
+    Reply,
+    ToolCalled,
+    ToolContext,
+    ToolRegistry,
+    Turn,
+    load_settings,
+)
 from assistant.errors import AgentFileWrong, AgentNotFound, ModelBrokeOff, ModelError, ModelUnreachable, SpendCapReached
 from assistant.storage import tool_log
 from assistant.token_counter import count_messages, serialise
@@ -514,6 +526,26 @@ def test_erasing_takes_the_log_with_it(make: Make, model: ScriptedModel, engine:
     engine.erase(conversation_id="c")
     assert logged(engine) == []
     assert assistant.ledger.costs(DEFAULT_SCOPE, None, None, "agent") == []
+
+
+def test_a_user_goes_with_prompts_and_logs(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
+    def kept() -> list[int]:
+        with engine.database.read() as db:
+            counts = (f"SELECT count(*) FROM {name}" for name in ("contexts", "tool_calls", "model_calls"))
+            return [db.execute(text(count)).scalar_one() for count in counts]
+
+    model.script = [Scripted(calls=[("add", {"first": 2})]), Scripted(text="Three.")]
+    make(registry(add=add)).process_message("2 + 1?", "c")
+    # Of a conversation that was never opened, and of a message that is not there: nothing but the scope names them.
+    prompt = PromptRequest(conversation_id="never", message="2 + 1?", agent=None)
+    make().context_manager.assemble(prompt, DEFAULT_SCOPE)
+    with engine.database.write() as db:
+        for name in ("tool_calls", "model_calls"):
+            db.execute(text(f"UPDATE {name} SET message_id = 'gone'"))
+    assert min(kept()) > 0
+    receipt = engine.forgetting.user(DEFAULT_SCOPE)
+    engine.forgetting.prove(receipt.receipt_id)
+    assert kept() == [0, 0, 0]
 
 
 def test_a_tool_reads_where_it_is_called(make: Make, model: ScriptedModel) -> None:

@@ -124,6 +124,15 @@ def test_the_default_policy_touches_nothing_that_was_said() -> None:
             },
             "policy.rules[1]",
         ),
+        (
+            {
+                "rules": [
+                    {"stratum": "contexts", "keep_newest": 5},
+                    {"stratum": "messages", "unless_recalled_days": 1},
+                ]
+            },
+            "policy.rules[0]",
+        ),
     ],
 )
 def test_a_wrong_policy_is_refused_in_one_sentence(raw: object, param: str) -> None:
@@ -132,6 +141,12 @@ def test_a_wrong_policy_is_refused_in_one_sentence(raw: object, param: str) -> N
     assert refused.value.param == param
     assert str(refused.value).endswith(".")
     assert str(refused.value).count(". ") == 0
+
+
+def test_prompts_that_are_kept_for_just_as_long_as_is_asked_will_do() -> None:
+    read_policy(
+        {"rules": [{"stratum": "messages", "unless_recalled_days": 90}, {"stratum": "contexts", "older_than_days": 90}]}
+    )
 
 
 @pytest.mark.parametrize(("text", "is_toml"), [("[[rules", True), ("{", False)])

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The revision that this program works with: the last file in versions/.
-HEAD = "0011"
+HEAD = "0012"
 _FOLDER = Path(__file__).parent
 
 
 def current(database: Database) -> str | None:
-    """The revision that the database has, or None when it is empty."""
+    """The revision that the database has, or None when it is empty.
+
+    Raises:
+        SchemaMismatch: row-level security hides it.
+    """
     with database.read() as db:
         return revision(db)
 
@@ -26,7 +30,7 @@ def upgrade(database: Database) -> bool:
     """Bring the database to HEAD and say whether anything had to be done.
 
     Raises:
-        SchemaMismatch: the database is of a later version than this program.
+        SchemaMismatch: the database is of a later version than this program, or another role's.
     """
     found = current(database)
     if found == HEAD:
@@ -56,10 +60,17 @@ def upgrade_within(db: Connection, to: str) -> None:
 
 
 def revision(db: Connection) -> str | None:
-    """The revision that the database has, within an open transaction, or None when it is empty."""
+    """The revision that the database has, within an open transaction, or None when it is empty.
+
+    Raises:
+        SchemaMismatch: row-level security hides it.
+    """
     if not inspect(db).has_table("alembic_version"):
         return None
-    return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is None:
+        raise SchemaMismatch("The database shows no schema: connect as the role that owns the memory's tables.")
+    return found
 
 
 def _config(db: Connection) -> "Config":
