@@ -276,8 +276,9 @@ def restore(
     if replace and not yes:
         _confirm("All that the store holds now is lost. Go on?")
     with console.progress("Restoring") as progress:
-        manifest = backups.restore(settings, file, replace=replace, progress=progress)
-    console.print_backup(f"{file} is restored:", manifest)
+        restored = backups.restore(settings, file, replace=replace, progress=progress)
+    console.print_backup(f"{file} is restored:", restored.manifest)
+    console.print_erased_again(restored.erased_again)
     typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from api.client import Client
     from memory_engine.backup import Manifest
+    from memory_engine.erasure import ErasedAgain
 
 _out = Console()
 #: The columns of a bar: what is being done, how much of it is done, for how long.
@@ -188,6 +189,14 @@ def print_backup(what: str, manifest: "Manifest") -> None:
     held = f"{manifest.rows('assistant_threads'):,} conversations, {manifest.rows('chat_messages'):,} messages"
     made = f"schema {manifest.schema}, from {manifest.database} at {manifest.made_at[:19]}Z"
     _out.print(f"{what} {held} ({made}).", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_erased_again(again: "ErasedAgain") -> None:
+    """What did not come back with a backup, and the receipts of it."""
+    if again.receipt_ids:
+        went = [f"{n:,} {what}" for n, what in ((again.messages, "messages"), (again.users, "whole users")) if n]
+        text = f"Erased before, and so erased again: {' and '.join(went)}; receipts {', '.join(again.receipt_ids)}."
+        _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_pruned(done: dict[str, Any]) -> None:

@@ -40,6 +40,16 @@ class Gone:
     receipt_id: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasedAgain:
+    """What restored rows held of what was erased before; it went with receipts of its own."""
+
+    messages: int = 0
+    #: Those that went whole, with messages that are not counted here.
+    users: int = 0
+    receipt_ids: tuple[str, ...] = ()
+
+
 class Keeper(Protocol):
     """Keeps copies of messages elsewhere in the same database, such as prompts or logs."""
 
@@ -193,9 +203,9 @@ class Eraser:
                 gone = list(messages.by_seqs(db, key, seqs).values())
                 self._count(db, going, self._remove_messages(db, key, gone, going))
 
-    def erase_again(self, db: Transaction, made_at: int) -> int:
-        """Take what was erased out of rows that were copied at `made_at` (microseconds); how many messages it were."""
-        removed = 0
+    def erase_again(self, db: Transaction, made_at: int) -> ErasedAgain:
+        """Take what was erased out of rows that were copied at `made_at` (microseconds)."""
+        removed, users, receipt_ids = 0, 0, list[str]()
         for namespace in scopes.namespaces(db):
             for user, key in scopes.of_namespace(db, namespace):
                 scope = Scope(namespace=namespace, user=user)
@@ -203,17 +213,22 @@ class Eraser:
                     going = self._open(db, scope, "user", _RESTORE, [key])
                     scopes.hide_scope(db, key, going.receipt_id)
                     self._note_names(db, scope, going, "user", [""])
-                    continue
-                removed += self._erase_known(db, scope, key, made_at)
-        return removed
+                    users += 1
+                    receipt_ids.append(going.receipt_id)
+                elif (known := self._erase_known(db, scope, key, made_at)) is not None:
+                    removed += known[1]
+                    receipt_ids.append(known[0].receipt_id)
+        return ErasedAgain(messages=removed, users=users, receipt_ids=tuple(receipt_ids))
 
     def _went_whole(self, db: Transaction, scope: Scope, made_at: int) -> bool:
         whole = [(scope, "user"), (Scope(namespace=scope.namespace), "namespace")]
         digests = [self._digests.of_name(whose, kind, "") for whose, kind in whole]
         return any(receipts.erased_since(db, digest, made_at) for digest in digests)
 
-    def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> int:
+    def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> tuple[Going, int] | None:
         """Remove messages of a scope that the list names, and conversations erased whole since the rows were copied.
+
+        Returns the erasure and how many messages it took; None where there was none of them.
 
         Of such a conversation the list need not name every message: some may have gone before it, by a policy.
         """
@@ -235,13 +250,14 @@ class Eraser:
         for thread in whole:
             said = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread)).values()
             gone |= {message.message_id: message for message in said}
+        going = None
         if gone:
             going = self._open(db, scope, "messages", _RESTORE, [key])
             self._remove(db, key, list(gone.values()), going)
             self._note_names(db, scope, going, "message", list(gone))
         for thread in whole:
             threads.delete_thread(db, thread)
-        return len(gone)
+        return None if going is None else (going, len(gone))
 
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
         """Remove messages, all that rests on them, and the copies that others keep."""

@@ -1,4 +1,4 @@
-"""Commands that are refused, or not confirmed, change nothing and say so in a line."""
+"""Commands: what is refused or not confirmed changes nothing and says so, and what was done is told."""
 
 from pathlib import Path
 
@@ -69,3 +69,20 @@ def test_a_message_of_another_namespace_is_erased_and_looked_for(data: Path) -> 
     with MemoryEngine.open(data) as engine:
         assert engine.stats("shop").messages == 0
         assert engine.stats().messages == 1
+
+
+def test_a_restore_tells_what_it_erased_again_and_the_receipts(data: Path) -> None:
+    backup = str(data.parent / "backup")
+    assert ask(data, "backup", backup).exit_code == 0
+    again = "Erased before, and so erased again"
+    assert again not in ask(data, "restore", backup, "--replace", "--yes").stdout
+    with MemoryEngine.open(data) as engine:
+        engine.erase(message_ids=["msg_here"])
+        engine.forgetting.user(Scope(namespace="shop"))
+    restored = ask(data, "restore", backup, "--replace", "--yes")
+    (told,) = [line for line in restored.stdout.splitlines() if line.startswith(again)]
+    assert told.startswith(f"{again}: 1 messages and 1 whole users; receipts rcpt_")
+    with MemoryEngine.open(data) as engine:
+        for receipt_id in told.rstrip(".").partition("receipts ")[2].split(", "):
+            assert engine.forgetting.receipt(receipt_id, namespace=None).requested_by == "restore"
+        assert (engine.stats().messages, engine.recall("otter")) == (0, [])
