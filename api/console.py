@@ -44,7 +44,9 @@ def progress(what: str) -> Iterator[Callable[[str, int], None]]:
 
 def reindex(client: "Client", body: dict[str, Any]) -> dict[str, Any]:
     """Ask for a reindexing, and show on stderr how far it is until it is done."""
-    with ThreadPoolExecutor(1) as pool, Progress(*_BAR, console=Console(stderr=True), transient=True) as bar:
+    stderr = Console(stderr=True)
+    shown = Progress(*_BAR, console=stderr, transient=True, disable=not stderr.is_terminal)
+    with ThreadPoolExecutor(1) as pool, shown as bar:
         task = bar.add_task("Reindexing", total=None)
         asked = pool.submit(client.call, "POST", "/v1/memory/reindex", body)
         while not wait([asked], timeout=_POLL_SECONDS).done:

@@ -86,3 +86,33 @@ def test_a_restore_tells_what_it_erased_again_and_the_receipts(data: Path) -> No
         for receipt_id in told.rstrip(".").partition("receipts ")[2].split(", "):
             assert engine.forgetting.receipt(receipt_id, namespace=None).requested_by == "restore"
         assert (engine.stats().messages, engine.recall("otter")) == (0, [])
+
+
+def test_a_folder_that_is_made_is_its_owners_alone_and_one_that_was_there_stays_as_it_is(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    for folder, mode in ((tmp_path / "new" / "data", 0o700), (there, 0o755)):
+        MemoryEngine.open(folder).close()
+        assert folder.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (None, "The policy {} cannot be read: No such file or directory."),
+        (b"\xff", "The policy {} is no text in UTF-8."),
+    ],
+)
+def test_a_policy_file_that_cannot_be_read_is_told_in_a_sentence(
+    data: Path, written: bytes | None, sentence: str
+) -> None:
+    policy = data.parent / "policy.toml"
+    if written is not None:
+        policy.write_bytes(written)
+    assert str(ask(data, "prune", "--policy", str(policy)).exception) == sentence.format(policy)
+
+
+def test_a_refused_reindexing_says_nothing_else(data: Path) -> None:
+    refused = ask(data, "reindex", "--embedder", "nope")
+    assert (refused.output, "no embedder 'nope'" in str(refused.exception)) == ("", True)
