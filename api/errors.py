@@ -101,6 +101,7 @@ _SENTENCES = {
     "literal_error": "{name} must be {expected}.",
     "too_short": "{name} must have {min_length} or more.",
     "too_long": "{name} may have {max_length:,} at most.",
+    "string_too_short": "{name} must have {min_length} or more characters.",
     "string_too_long": "{name} may have {max_length:,} characters at most.",
     "greater_than_equal": "{name} must be at least {ge:,}.",
     "less_than_equal": "{name} must be at most {le:,}.",

@@ -216,8 +216,8 @@ class MemoryEngine:
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         if key is None:
-            if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
-                raise ConversationNotFound.of(named)
+            if query.named:
+                raise ConversationNotFound.of(query.named[0])
             return NOTHING
         return self._parts.serving().recaller.recall(key, query)
 

@@ -33,7 +33,9 @@ def create(body: KeyIn, services: ServicesDep, caller: CallerDep, namespace: Nam
 
 
 @router.get("")
-def keys(services: ServicesDep, caller: CallerDep, namespace: Annotated[str | None, Query()] = None) -> dict[str, Any]:
+def keys(
+    services: ServicesDep, caller: CallerDep, namespace: Annotated[str | None, Query(min_length=1)] = None
+) -> dict[str, Any]:
     """The keys, oldest first, expired and revoked ones too."""
     rows = [key_out(key).model_dump(mode="json") for key in services.keys.all(_within(caller, namespace))]
     first, last = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)

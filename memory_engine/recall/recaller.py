@@ -175,11 +175,10 @@ class Recaller:
         return [str(memory.catalogue.conversations[number]) for number in numbers]
 
     def _check_conversations(self, key: ScopeKey, query: RecallQuery) -> None:
-        named = [name for name in (query.conversation_id, *query.exclude_conversation_ids) if name]
-        if not named:
+        if not query.named:
             return
         with self._database.read() as db:
-            for name in named:
+            for name in query.named:
                 if threads.find_thread(db, key, name) is None:
                     raise ConversationNotFound.of(name)
 

@@ -327,6 +327,16 @@ def test_odd_queries_get_a_sensible_answer_in_bounded_time(api: Api, query: str)
         assert said
 
 
+@pytest.mark.parametrize("named", [{"conversation_id": ""}, {"exclude_conversation_ids": [""]}])
+@pytest.mark.parametrize("scope", [{}, {"scope": "namespace"}])
+def test_an_empty_name_of_a_conversation_is_that_of_none(
+    api: Api, named: dict[str, Any], scope: dict[str, str]
+) -> None:
+    api.remember("c", user("The otter sleeps."))
+    answer = api.post(RECALL, {"query": "otter", **named, **scope})
+    assert_refused(answer, 404, "conversation_not_found", "conversation_id")
+
+
 @pytest.mark.parametrize(
     ("path", "sent", "sentence"),
     [

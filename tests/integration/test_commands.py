@@ -43,6 +43,7 @@ def test_what_is_not_confirmed_is_not_done(data: Path, given: str, code: int, to
     [
         ["keys", "create", "--namespace", ""],
         ["keys", "create", "--expires", ""],
+        ["keys", "list", "--namespace", ""],
         ["keys", "revoke", ""],
         ["chat", "--conversation", ""],
         ["erase", "message", "msg_here", "--namespace", "", "--yes"],
