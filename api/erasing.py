@@ -18,7 +18,9 @@ def check_alone(what: str | None, of_user: str | None) -> None:
         raise ServiceError("--verify looks again for what a receipt stands for: name nothing to erase beside it.")
 
 
-def body_of(what: str | None, names: Sequence[str], of_user: str | None, namespace: str | None) -> dict[str, Any]:
+def body_of(
+    what: str | None, names: Sequence[str], of_user: str | None, namespace: str | None = None
+) -> dict[str, Any]:
     """The body of the request that erases these things.
 
     Raises:
