@@ -13,6 +13,7 @@ from memory_engine import restoring
 from memory_engine.backup import Manifest
 from memory_engine.clock import SystemClock
 from memory_engine.ports import Progress
+from memory_engine.restoring import Restored
 from memory_engine.storage.directory import DataDirectory
 
 
@@ -26,7 +27,7 @@ def write(path: Path, pieces: Iterator[bytes], progress: Progress) -> Manifest:
     return new_file.write(path, pieces, lambda part: restoring.check(part, progress))
 
 
-def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress) -> Manifest:
+def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress) -> Restored:
     """Put a backup into the store that the settings name, which nobody else may use meanwhile.
 
     Raises:
@@ -39,7 +40,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress
         database = opened.enter_context(open_database(settings))
         clock = SystemClock()
         keepers = {"assistant": Copies(clock)}
-        manifest = restoring.restore(database, path, clock, keepers, replace=replace, progress=progress)
+        restored = restoring.restore(database, path, clock, keepers, replace=replace, progress=progress)
         if settings.chroma_url is None:
             shutil.rmtree(settings.data_dir / "chroma", ignore_errors=True)  # what was there is of other rows
-    return manifest
+    return restored

@@ -163,7 +163,7 @@ def chat(client: "Client", conversation: str | None, agent: str | None) -> None:
     """
     from assistant.errors import AgentNotFound
 
-    name = check_name(conversation or f"chat-{secrets.token_hex(3)}", "conversation")
+    name = f"chat-{secrets.token_hex(3)}" if conversation is None else check_name(conversation, "conversation")
     known = [row["name"] for row in client.call("GET", "/v1/assistant/agents")["data"]]
     if agent is not None and agent not in known:
         raise AgentNotFound(f"There is no agent {agent!r}; there are: {', '.join(known)}.", param="agent")

@@ -48,6 +48,18 @@ def _refuse(why: str) -> NoReturn:
     sys.exit(2)
 
 
+def _confirm(question: str) -> None:
+    """Go on after a yes alone; a no ends the command with code 1, and where nobody answers it is refused."""
+    try:
+        sure = typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo(err=True)  # ends the line of the question
+        _refuse("It was not confirmed, and nothing was changed; --yes confirms beforehand.")
+    if not sure:
+        typer.echo("memory-engine: Nothing was changed.", err=True)
+        raise typer.Exit(1)
+
+
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -145,22 +157,27 @@ def doctor(
 
 
 @app.command()
-def erase(
+def erase(  # noqa: PLR0913  (one for each option)
     what: Annotated[str | None, typer.Argument(help="message, conversation, user or namespace.")] = None,
     names: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Which; of messages several.")] = None,
     of_user: Annotated[str | None, typer.Option("--of-user", help="Whose a message or conversation is.")] = None,
     verify: Annotated[str | None, typer.Option(metavar="RECEIPT", help="Look again for what was erased then.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    namespace: NamespaceName = None,
     data_dir: DataDir = None,
 ) -> None:
     """Erase for good, and prove it by a scan of every byte of the store's files."""
     from api import console, erasing
     from api.client import open_client
 
-    body = None if verify is not None else erasing.body_of(what, names or [], of_user)
-    if body is not None and not (yes or typer.confirm("This cannot be undone. Erase it?")):
-        raise typer.Exit(1)
-    with open_client(data_dir) as client, console.working("Looking through every byte"):
+    if verify is not None:
+        erasing.check_alone(what, of_user)
+        body = None
+    else:
+        body = erasing.body_of(what, names or [], of_user, namespace)
+        if not yes:
+            _confirm("This cannot be undone. Erase it?")
+    with open_client(data_dir, namespace=namespace) as client, console.working("Looking through every byte"):
         receipt = erasing.proved(client, verify, body)
     if not console.print_receipt(receipt):
         raise typer.Exit(1)
@@ -256,11 +273,12 @@ def restore(
     from assistant import load_settings
 
     settings = load_settings(data_dir=data_dir)
-    if replace and not yes and not typer.confirm("All that the store holds now is lost. Go on?", err=True):
-        raise typer.Exit(1)
+    if replace and not yes:
+        _confirm("All that the store holds now is lost. Go on?")
     with console.progress("Restoring") as progress:
-        manifest = backups.restore(settings, file, replace=replace, progress=progress)
-    console.print_backup(f"{file} is restored:", manifest)
+        restored = backups.restore(settings, file, replace=replace, progress=progress)
+    console.print_backup(f"{file} is restored:", restored.manifest)
+    console.print_erased_again(restored.erased_again)
     typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
 
 
@@ -319,7 +337,7 @@ def keys_create(  # noqa: PLR0913  (one for each option)
     from api.client import open_client
 
     given = {"scopes": scope, "expires_at": expires, "requests_per_minute": requests}
-    body = {"namespace": namespace, "name": name, **{key: value for key, value in given.items() if value}}
+    body = {"namespace": namespace, "name": name, **{key: value for key, value in given.items() if value is not None}}
     with open_client(data_dir, any_embedder=True) as client:
         made = client.call("POST", "/v1/keys", body)
     console.print_json(made) if as_json else console.print_made_key(made)
@@ -352,8 +370,10 @@ def keys_revoke(
     from urllib.parse import quote
 
     from api import console
-    from api.client import open_client
+    from api.client import ServiceError, open_client
 
+    if not key_id:
+        raise ServiceError("Name the key that is to be revoked.")
     with open_client(data_dir, any_embedder=True) as client:
         console.print_keys([client.call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")])
 

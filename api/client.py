@@ -212,8 +212,10 @@ def read_policy_file(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ServiceError(f"The policy {path} cannot be read: {exc}.") from exc
+    except OSError as exc:
+        raise ServiceError(f"The policy {path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ServiceError(f"The policy {path} is no text in UTF-8.") from exc
     return parse_policy(text, is_toml=path.suffix == ".toml").as_json()
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from api.client import Client
     from memory_engine.backup import Manifest
+    from memory_engine.erasure import ErasedAgain
 
 _out = Console()
 #: The columns of a bar: what is being done, how much of it is done, for how long.
@@ -43,7 +44,9 @@ def progress(what: str) -> Iterator[Callable[[str, int], None]]:
 
 def reindex(client: "Client", body: dict[str, Any]) -> dict[str, Any]:
     """Ask for a reindexing, and show on stderr how far it is until it is done."""
-    with ThreadPoolExecutor(1) as pool, Progress(*_BAR, console=Console(stderr=True), transient=True) as bar:
+    stderr = Console(stderr=True)
+    shown = Progress(*_BAR, console=stderr, transient=True, disable=not stderr.is_terminal)
+    with ThreadPoolExecutor(1) as pool, shown as bar:
         task = bar.add_task("Reindexing", total=None)
         asked = pool.submit(client.call, "POST", "/v1/memory/reindex", body)
         while not wait([asked], timeout=_POLL_SECONDS).done:
@@ -188,6 +191,14 @@ def print_backup(what: str, manifest: "Manifest") -> None:
     held = f"{manifest.rows('assistant_threads'):,} conversations, {manifest.rows('chat_messages'):,} messages"
     made = f"schema {manifest.schema}, from {manifest.database} at {manifest.made_at[:19]}Z"
     _out.print(f"{what} {held} ({made}).", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_erased_again(again: "ErasedAgain") -> None:
+    """What did not come back with a backup, and the receipts of it."""
+    if again.receipt_ids:
+        went = [f"{n:,} {what}" for n, what in ((again.messages, "messages"), (again.users, "whole users")) if n]
+        text = f"Erased before, and so erased again: {' and '.join(went)}; receipts {', '.join(again.receipt_ids)}."
+        _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_pruned(done: dict[str, Any]) -> None:

@@ -8,7 +8,19 @@ from api.client import Client, ServiceError
 _WHAT = ("message", "conversation", "user", "namespace")
 
 
-def body_of(what: str | None, names: Sequence[str], of_user: str | None) -> dict[str, Any]:
+def check_alone(what: str | None, of_user: str | None) -> None:
+    """See that nothing is named beside the receipt of an erasure that is looked at again.
+
+    Raises:
+        ServiceError: something is.
+    """
+    if what is not None or of_user is not None:
+        raise ServiceError("--verify looks again for what a receipt stands for: name nothing to erase beside it.")
+
+
+def body_of(
+    what: str | None, names: Sequence[str], of_user: str | None, namespace: str | None = None
+) -> dict[str, Any]:
     """The body of the request that erases these things.
 
     Raises:
@@ -20,6 +32,8 @@ def body_of(what: str | None, names: Sequence[str], of_user: str | None) -> dict
         raise ServiceError(f"Name {'the messages' if what == 'message' else f'one {what}'} to erase.")
     if of_user is not None and what in ("user", "namespace"):
         raise ServiceError(f"--of-user says whose a message or a conversation is, not whose a {what} is.")
+    if namespace is not None and what == "namespace":
+        raise ServiceError("--namespace says whose a message, conversation or user is: name the namespace alone.")
     if what == "message":
         named: dict[str, Any] = {"message_ids": list(names)}
     else:

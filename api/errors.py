@@ -1,5 +1,6 @@
 """From the packages' errors to HTTP: one body, one table of statuses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -86,6 +87,34 @@ def _answer(status: int, body: dict[str, Any], retry_after: int = _RETRY_AFTER) 
     return JSONResponse(body, status, headers=headers)
 
 
+#: What is wrong with a request, by pydantic's names of it.
+_SENTENCES = {
+    "json_invalid": "The body is not JSON.",
+    "extra_forbidden": "Unknown field.",
+    "missing": "A required field is missing.",
+    "string_type": "{name} must be a text.",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "{name} must be a whole number."),
+    **dict.fromkeys(("float_type", "float_parsing"), "{name} must be a number."),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "{name} must be true or false."),
+    **dict.fromkeys(("list_type", "tuple_type"), "{name} must be a list."),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "{name} must be an object."),
+    "literal_error": "{name} must be {expected}.",
+    "too_short": "{name} must have {min_length} or more.",
+    "too_long": "{name} may have {max_length:,} at most.",
+    "string_too_short": "{name} must have {min_length} or more characters.",
+    "string_too_long": "{name} may have {max_length:,} characters at most.",
+    "greater_than_equal": "{name} must be at least {ge:,}.",
+    "less_than_equal": "{name} must be at most {le:,}.",
+    "value_error": "{error}.",
+}
+
+
+def _sentence(wrong: Mapping[str, Any], name: str) -> str:
+    """What is wrong with a value of this name, in words of ours where we have some."""
+    known = _SENTENCES.get(wrong["type"])
+    return f"{wrong['msg']}." if known is None else known.format(name=name, **wrong.get("ctx", {}))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the packages, of FastAPI and of the router in the one shape."""
 
@@ -102,14 +131,9 @@ def install(app: FastAPI) -> None:
     def invalid(_request: Request, exc: Any) -> JSONResponse:
         first = exc.errors()[0]
         where = [str(part) for part in first["loc"][1:]]
-        message = {
-            "json_invalid": "The body is not JSON.",
-            "extra_forbidden": "Unknown field.",
-            "missing": "A required field is missing.",
-        }.get(first["type"], first["msg"] + ".")
         code = {"json_invalid": "invalid_json", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
         param = None if first["type"] == "json_invalid" else ".".join(where) or None
-        return respond(400, message, code=code, param=param)
+        return respond(400, _sentence(first, param or "The body"), code=code, param=param)
 
     @app.exception_handler(HTTPException)
     def routed(_request: Request, exc: Any) -> JSONResponse:

@@ -78,6 +78,8 @@ class Gate:
             if key is None:
                 raise _unknown("There is no such API key, or it has expired or was revoked.")
             return caller_of(key, Limits.of_keys(services.settings, key.requests_per_minute))
+        if services.settings.api_keys_required and token:
+            raise _unknown(f"This is no API key of this service: they begin with {MARK}.")
         if services.settings.api_keys_required:
             raise _unknown("An API key is needed: the header Authorization with Bearer and the key.")
         return MACHINE_CALLER

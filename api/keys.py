@@ -75,7 +75,7 @@ class ApiKeys:
         check_name(new.name, "name")
         now = self._clock.now()
         if new.expires_at is not None and new.expires_at <= now:
-            raise InvalidInput("It must lie in the future.", param="expires_at")
+            raise InvalidInput("expires_at must lie in the future.", param="expires_at")
         secret = MARK + secrets.token_urlsafe(32)
         row = {
             "key_id": random_id("key"),

@@ -11,11 +11,10 @@ from pydantic import BaseModel
 
 from api.errors import RequestRefused
 from assistant import Settings
+from assistant.settings import MAX_TOKEN_BUDGET
 from memory_engine.models import MAX_HITS, MAX_MESSAGES
 
 _MINUTE = 60.0
-#: Tokens that anybody may ask for.
-MAX_TOKEN_BUDGET = 1_000_000
 #: What one call may ask for at all.
 _OF_A_CALL = {"k": MAX_HITS, "token_budget": MAX_TOKEN_BUDGET, "messages": MAX_MESSAGES}
 B = TypeVar("B", bound=BaseModel)

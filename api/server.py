@@ -16,6 +16,7 @@ from api.gate import is_loopback
 from api.logs import set_up_logs
 from api.services import Services
 from assistant import Settings
+from memory_engine.storage.directory import OWNER_ALONE
 
 #: How long a thread computes before another that waits gets its turn. A write goes through a dozen statements and
 #: waits for its turn after each: with Python's own 5 ms a summary being made beside it costs it 60 ms, so 6.
@@ -41,7 +42,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
                 load_samples(services.engine, lambda _name: None)
         listener = _listen(host, port)
         address = f"http://{_bracketed(host)}:{listener.getsockname()[1]}"
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=OWNER_ALONE, parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, services)
         if (history := services.engine.parts().get("history")) is not None:

@@ -11,18 +11,18 @@ from typing import Any
 
 import httpx2
 
+from assistant.chat_request import NAMES
 from assistant.context_manager import ContextManager, Prompt
 from assistant.errors import ModelUnreachable
 from assistant.prompt_request import PromptRequest
 from assistant.settings import Settings
 from memory_engine import MemoryEngine, Message, NewMessage, RecallHit, Scope
+from memory_engine.checks import check_name
 from memory_engine.parsing import parse_message
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 #: Tokens that memory may take in a request that is passed on, besides what the client sent.
 MEMORY_TOKENS = 2_000
-#: Where a client names its conversation; taken out before the request goes on.
-_NAMES = ("conversation_id", "thread_id")
 #: Headers of the model's server that the client is shown.
 _SHOWN = ("content-type", "retry-after", "x-request-id", "openai-processing-ms", "openai-version")
 #: Statuses after which the fallback model is asked, as long as nothing of an answer has come.
@@ -89,7 +89,7 @@ class ChatProxy:
         """Keep what is new of a request, add what is remembered to it, and take our own fields out.
 
         Args:
-            body: as the client sent it.
+            body: as the client sent it; `check_read` has seen it.
             named: the conversation that a header names; `metadata` of the body may name it too.
             scope: whose memory it is.
 
@@ -101,7 +101,8 @@ class ChatProxy:
         forwarded["model"] = self._settings.model_aliases.get(str(forwarded.get("model")), forwarded.get("model"))
         if conversation_id is None:
             return Prepared(body=forwarded, remembering=None)
-        sent = [message for message in forwarded.get("messages") or () if isinstance(message, Mapping)]
+        check_name(conversation_id, "conversation_id")
+        sent = forwarded["messages"]
         said = self._keep(conversation_id, sent, scope)
         if said is None:  # nothing that a person said: there is nothing to recall for
             remembering = Remembering(scope=scope, conversation_id=conversation_id, manifest_id="", recalled=())
@@ -152,10 +153,10 @@ class ChatProxy:
         metadata = body.get("metadata")
         if isinstance(metadata, Mapping):
             if named is None and "conversation_id" in metadata:
-                named = str(metadata["conversation_id"])
+                named = metadata["conversation_id"]
             if named is None and "thread_id" in metadata:
-                named = self._engine.history.conversation_of(str(metadata["thread_id"]), scope=scope)
-            rest = {name: value for name, value in metadata.items() if name not in _NAMES}
+                named = self._engine.history.conversation_of(metadata["thread_id"], scope=scope)
+            rest = {name: value for name, value in metadata.items() if name not in NAMES}
             body["metadata"] = rest
             if not rest:
                 del body["metadata"]

@@ -7,6 +7,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
+from memory_engine.models import MAX_HITS, MAX_MESSAGES
+
+#: Tokens that anybody may ask for.
+MAX_TOKEN_BUDGET = 1_000_000
 
 
 class Settings(BaseSettings):
@@ -68,9 +72,11 @@ class Settings(BaseSettings):
     limit_requests: int = Field(6_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_REQUESTS")
     limit_streams: int = Field(32, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_STREAMS")
     limit_body: int = Field(64 * 1024 * 1024, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_BODY")
-    limit_messages: int = Field(1_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_MESSAGES")
-    limit_k: int = Field(1_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_K")
-    limit_token_budget: int = Field(1_000_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_TOKEN_BUDGET")
+    limit_messages: int = Field(MAX_MESSAGES, ge=1, le=MAX_MESSAGES, validation_alias="MEMORY_ENGINE_LIMIT_MESSAGES")
+    limit_k: int = Field(MAX_HITS, ge=1, le=MAX_HITS, validation_alias="MEMORY_ENGINE_LIMIT_K")
+    limit_token_budget: int = Field(
+        MAX_TOKEN_BUDGET, ge=1, le=MAX_TOKEN_BUDGET, validation_alias="MEMORY_ENGINE_LIMIT_TOKEN_BUDGET"
+    )
 
     @cached_property
     def has_model(self) -> bool:
@@ -90,4 +96,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise SettingsInvalid(f"The setting {name} is wrong: {first['msg']}.") from exc
+        why = first["msg"]
+        if first["type"] == "less_than_equal":
+            why = f"more than {first['ctx']['le']:,} is not taken by any call"
+        raise SettingsInvalid(f"The setting {name} is wrong: {why}.") from exc

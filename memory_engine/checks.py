@@ -36,9 +36,9 @@ def check_name(name: str, param: str) -> str:
         InvalidInput: it is not.
     """
     if not name.strip() or len(name) > MAX_NAME_LENGTH:
-        raise InvalidInput(f"It must have 1 to {MAX_NAME_LENGTH} characters.", param=param)
+        raise InvalidInput(f"{param} must have 1 to {MAX_NAME_LENGTH} characters.", param=param)
     if _CONTROL.search(name):
-        raise InvalidInput("It holds a control character or a lone surrogate.", param=param)
+        raise InvalidInput(f"{param} holds a control character or a lone surrogate.", param=param)
     return name
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from memory_engine.erasure import Eraser
 from memory_engine.errors import MessageNotFound, StoreConflict
 from memory_engine.models import Message, NewMessage, Scope, to_micros
 from memory_engine.parsing import parse_message
@@ -20,9 +21,10 @@ _ATTEMPTS = 5
 class Editor:
     """Edits messages of one store."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, eraser: Eraser) -> None:
         self._database = database
         self._clock = clock
+        self._eraser = eraser
 
     def edit(self, scope: Scope, message_id: str, changed: Mapping[str, Any], rememberer: Rememberer) -> Message:
         """Give a message another content or other metadata, and return it as it is then.
@@ -42,10 +44,10 @@ class Editor:
         raise StoreConflict
 
     def _kept(self, scope: Scope, message_id: str) -> Message:
-        with self._database.read() as db:
+        with self._eraser.told(scope), self._database.read() as db:
             message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
-        if message is None:
-            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+            if message is None:
+                raise MessageNotFound.of(message_id)
         return message
 
     def _write(self, scope: Scope, kept: Message, new: NewMessage, rememberer: Rememberer) -> bool:

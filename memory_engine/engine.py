@@ -9,9 +9,9 @@ from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
-from memory_engine.errors import InvalidInput
+from memory_engine.errors import ConversationNotFound, InvalidInput
 from memory_engine.forgetting import Forgetting
-from memory_engine.history import DEFAULT_SCOPE, History, no_conversation
+from memory_engine.history import DEFAULT_SCOPE, History
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     NOTHING,
@@ -63,7 +63,7 @@ class MemoryEngine:
         self.pruner = parts.pruner
         #: What joins conversations.
         self.links = parts.connections
-        self._editor = Editor(parts.database, parts.clock)
+        self._editor = Editor(parts.database, parts.clock, parts.eraser)
         #: What is forgotten on purpose.
         self.forgetting = Forgetting(parts)
         #: What was said, as it was said.
@@ -216,8 +216,8 @@ class MemoryEngine:
         with self.database.read() as db:
             key = scopes.find_scope(db, scope)
         if key is None:
-            if named := query.conversation_id or next(iter(query.exclude_conversation_ids), None):
-                raise no_conversation(named)
+            if query.named:
+                raise ConversationNotFound.of(query.named[0])
             return NOTHING
         return self._parts.serving().recaller.recall(key, query)
 

@@ -1,12 +1,13 @@
 """Erasure: what is to be forgotten goes from every stratum at once, and a receipt stands for it until it is proved."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from memory_engine.canaries import Hasher, canaries_of, forms_of
 from memory_engine.digests import Digests
-from memory_engine.errors import ConversationNotFound, MessageNotFound, NotFound, ReceiptNotFound
+from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import changes, messages, receipts, retention_policies, scopes, threads
@@ -37,6 +38,16 @@ class Gone:
     quoting_ids: Sequence[str] = ()
     #: None for what a policy removes.
     receipt_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasedAgain:
+    """What restored rows held of what was erased before; it went with receipts of its own."""
+
+    messages: int = 0
+    #: Those that went whole, with messages that are not counted here.
+    users: int = 0
+    receipt_ids: tuple[str, ...] = ()
 
 
 class Keeper(Protocol):
@@ -74,7 +85,7 @@ class Eraser:
             found = {} if key is None else messages.find_by_ids(db, key.namespace_id, message_ids)
             for name in message_ids:
                 if key is None or name not in found or found[name][0] != key:
-                    raise MessageNotFound(f"There is no message {name!r}.", param="message_ids")
+                    raise MessageNotFound.of(name, "message_ids")
             assert key is not None  # or nothing was asked for, which the caller refuses
             gone = [message for _, message in found.values()]
             going = self._open(db, scope, "messages", by, [key])
@@ -93,7 +104,7 @@ class Eraser:
             key = scopes.find_scope(db, scope)
             thread = None if key is None else threads.find_thread(db, key, conversation_id)
             if key is None or thread is None:
-                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+                raise ConversationNotFound.of(conversation_id)
             scopes.take_changes(db, key, 0)  # locks the scope: what is said from here on is said after the erasure
             kept = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread))
             going = self._open(db, scope, "conversation", by, [key])
@@ -151,9 +162,26 @@ class Eraser:
             owner = None if namespace is None else self._digests.of_namespace(namespace)
             return self._read(db, owner, receipt_id)
 
-    def erased_by(self, db: Transaction, scope: Scope, kind: str, name: str) -> str | None:
-        """The receipt of a "message" or "conversation" of this scope, or None when it was never erased."""
-        return receipts.erased_by(db, self._digests.of_name(scope, kind, name))
+    @contextmanager
+    def told(self, scope: Scope) -> Iterator[None]:
+        """Where a message or conversation is not found because this scope erased it, say so, with the receipt.
+
+        Stands outside the transaction that looks for it.
+
+        Raises:
+            Erased: it was erased here. To every other scope it was never there.
+        """
+        try:
+            yield
+        except (MessageNotFound, ConversationNotFound) as exc:
+            if exc.name is None:
+                raise
+            kind = "message" if isinstance(exc, MessageNotFound) else "conversation"
+            with self._database.read() as db:
+                receipt_id = receipts.erased_by(db, self._digests.of_name(scope, kind, exc.name))
+            if receipt_id is None:
+                raise
+            raise Erased(f"The {kind} {exc.name!r} was erased: {receipt_id}.", param=exc.param) from exc
 
     def remove_hidden(self, key: ScopeKey, going: Going) -> None:
         """Remove, slice by slice, the rows of a scope that nobody finds any more; broken off, it can be done again.
@@ -175,9 +203,9 @@ class Eraser:
                 gone = list(messages.by_seqs(db, key, seqs).values())
                 self._count(db, going, self._remove_messages(db, key, gone, going))
 
-    def erase_again(self, db: Transaction, made_at: int) -> int:
-        """Take what was erased out of rows that were copied at `made_at` (microseconds); how many messages it were."""
-        removed = 0
+    def erase_again(self, db: Transaction, made_at: int) -> ErasedAgain:
+        """Take what was erased out of rows that were copied at `made_at` (microseconds)."""
+        removed, users, receipt_ids = 0, 0, list[str]()
         for namespace in scopes.namespaces(db):
             for user, key in scopes.of_namespace(db, namespace):
                 scope = Scope(namespace=namespace, user=user)
@@ -185,17 +213,22 @@ class Eraser:
                     going = self._open(db, scope, "user", _RESTORE, [key])
                     scopes.hide_scope(db, key, going.receipt_id)
                     self._note_names(db, scope, going, "user", [""])
-                    continue
-                removed += self._erase_known(db, scope, key, made_at)
-        return removed
+                    users += 1
+                    receipt_ids.append(going.receipt_id)
+                elif (known := self._erase_known(db, scope, key, made_at)) is not None:
+                    removed += known[1]
+                    receipt_ids.append(known[0].receipt_id)
+        return ErasedAgain(messages=removed, users=users, receipt_ids=tuple(receipt_ids))
 
     def _went_whole(self, db: Transaction, scope: Scope, made_at: int) -> bool:
         whole = [(scope, "user"), (Scope(namespace=scope.namespace), "namespace")]
         digests = [self._digests.of_name(whose, kind, "") for whose, kind in whole]
         return any(receipts.erased_since(db, digest, made_at) for digest in digests)
 
-    def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> int:
+    def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> tuple[Going, int] | None:
         """Remove messages of a scope that the list names, and conversations erased whole since the rows were copied.
+
+        Returns the erasure and how many messages it took; None where there was none of them.
 
         Of such a conversation the list need not name every message: some may have gone before it, by a policy.
         """
@@ -217,13 +250,14 @@ class Eraser:
         for thread in whole:
             said = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread)).values()
             gone |= {message.message_id: message for message in said}
+        going = None
         if gone:
             going = self._open(db, scope, "messages", _RESTORE, [key])
             self._remove(db, key, list(gone.values()), going)
             self._note_names(db, scope, going, "message", list(gone))
         for thread in whole:
             threads.delete_thread(db, thread)
-        return len(gone)
+        return None if going is None else (going, len(gone))
 
     def _remove(self, db: Transaction, key: ScopeKey, gone: Sequence[Message], going: Going) -> None:
         """Remove messages, all that rests on them, and the copies that others keep."""

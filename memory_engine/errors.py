@@ -26,7 +26,7 @@ MemoryEngineError
   IndexUnavailable        the vector index does not answer; SQL still has everything
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class MemoryEngineError(Exception):
@@ -67,17 +67,32 @@ class NotFound(MemoryEngineError):
 
     code = "not_found"
 
+    def __init__(self, message: str | None = None, *, param: str | None = None, name: str | None = None) -> None:
+        super().__init__(message, param=param)
+        #: The id of what was looked for, where it may have been erased.
+        self.name = name
+
 
 class ConversationNotFound(NotFound):
     """There is no such conversation."""
 
     code = "conversation_not_found"
 
+    @classmethod
+    def of(cls, conversation_id: str, param: str = "conversation_id") -> Self:
+        """The error for a conversation that the scope does not have."""
+        return cls(f"There is no conversation {conversation_id!r}.", param=param, name=conversation_id)
+
 
 class MessageNotFound(NotFound):
     """There is no such message."""
 
     code = "message_not_found"
+
+    @classmethod
+    def of(cls, message_id: str, param: str = "message_id") -> Self:
+        """The error for a message that the scope does not have."""
+        return cls(f"There is no message {message_id!r}.", param=param, name=message_id)
 
 
 class LinkNotFound(NotFound):

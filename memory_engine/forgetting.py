@@ -30,7 +30,8 @@ class Forgetting:
             MessageNotFound: one is not in this scope; nothing was erased.
             StoreError: the store does not answer; nothing was erased.
         """
-        return self._noted(self._parts.eraser.erase_messages(scope, message_ids, by))
+        with self._parts.eraser.told(scope):
+            return self._noted(self._parts.eraser.erase_messages(scope, message_ids, by))
 
     def conversation(self, conversation_id: str, *, scope: Scope, by: str = "local") -> Receipt:
         """Erase a conversation and all that was said in it.
@@ -39,7 +40,8 @@ class Forgetting:
             ConversationNotFound: there is none of that id in this scope.
             StoreError: the store does not answer; nothing was erased.
         """
-        return self._noted(self._parts.eraser.erase_conversation(scope, conversation_id, by))
+        with self._parts.eraser.told(scope):
+            return self._noted(self._parts.eraser.erase_conversation(scope, conversation_id, by))
 
     def user(self, scope: Scope, *, by: str = "local") -> Receipt:
         """Erase a person with all that was said by and to them.

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from memory_engine.checks import check_name
-from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound
+from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
 from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, ScopeKey, Summary, random_id, to_micros
 from memory_engine.storage import changes, messages, quarantines, scopes, summaries, threads
@@ -25,7 +25,7 @@ class History:
         Raises:
             ConversationNotFound: there is none of that id in this scope.
         """
-        with self._parts.database.read() as db:
+        with self._parts.eraser.told(scope), self._parts.database.read() as db:
             return threads.get_conversation(db, self._existing(db, scope, conversation_id).key, conversation_id)
 
     def open_thread(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> str:
@@ -75,7 +75,7 @@ class History:
             key = scopes.find_scope(db, scope)
             if key is None:
                 if page.after is not None:
-                    raise no_conversation(page.after, "after")
+                    raise ConversationNotFound.of(page.after, "after")
                 return [], False
         found = self._parts.serving().recaller.conversations_with(key, q) if q is not None else []
         wanted = threads.ConversationFilter(agent=agent, name_part=q, besides=found)
@@ -89,7 +89,7 @@ class History:
             ConversationNotFound: there is none of that id in this scope.
             MessageNotFound: `page.after` is not in the conversation.
         """
-        with self._parts.database.read() as db:
+        with self._parts.eraser.told(scope), self._parts.database.read() as db:
             return messages.list_messages(db, self._existing(db, scope, conversation_id), page)
 
     def newest(
@@ -118,11 +118,10 @@ class History:
         Raises:
             MessageNotFound: there is none of that id in this scope.
         """
-        with self._parts.database.read() as db:
+        with self._parts.eraser.told(scope), self._parts.database.read() as db:
             message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
             if message is None:
-                self._check_erased(db, scope, "message", message_id)
-                raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+                raise MessageNotFound.of(message_id)
         return message
 
     def as_kept(self, message: NewMessage) -> NewMessage:
@@ -145,7 +144,7 @@ class History:
         Raises:
             ConversationNotFound: there is none of that id in this scope.
         """
-        with self._parts.database.read() as db:
+        with self._parts.eraser.told(scope), self._parts.database.read() as db:
             return summaries.of_conversation(db, self._existing(db, scope, conversation_id))
 
     def summary(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Summary | None:
@@ -170,22 +169,11 @@ class History:
     def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
         thread = self._thread(db, scope, conversation_id)
         if thread is None:
-            self._check_erased(db, scope, "conversation", conversation_id)
-            raise no_conversation(conversation_id)
+            raise ConversationNotFound.of(conversation_id)
         return thread
-
-    def _check_erased(self, db: Transaction, scope: Scope, kind: str, name: str) -> None:
-        """Say so, with the receipt, where it was there once: to its own scope alone."""
-        if (receipt_id := self._parts.eraser.erased_by(db, scope, kind, name)) is not None:
-            raise Erased(f"The {kind} {name!r} was erased: {receipt_id}.", param=f"{kind}_id")
 
 
 def _held_with_what_they_repeat(db: Transaction, key: ScopeKey, found: list[Message]) -> list[Message]:
     repeating = [message.seq for message in found if not message.recallable]  # only such messages quote others
     held = quarantines.held_by_quotes(db, key, repeating) if repeating else {}
     return [replace(m, quarantine=held[m.seq]) if m.seq in held and not m.quarantined else m for m in found]
-
-
-def no_conversation(conversation_id: str, param: str = "conversation_id") -> ConversationNotFound:
-    """The error for a conversation that the scope does not have."""
-    return ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)

@@ -85,22 +85,22 @@ class Parts:
             stages.append("writing")
             self.rewriter = Rewriter(store.database, writer)
         self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
-        self.connections = Connections(store.database, store.options.clock)
+        hasher = Hasher.of(store.erasure_key)
+        self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
+        self.connections = Connections(store.database, store.options.clock, self.eraser.told)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
             lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
         )  # fmt: skip
         self.grouper = Grouper(store.database, quoter, store.options.clock)
         self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
-        hasher = Hasher.of(store.erasure_key)
-        self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
         files = Files(
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
         )  # fmt: skip
         self.pruner = Pruner(
             database=store.database, clock=store.options.clock, indexer=lambda: self.generation.indexer,
-            keepers=self.eraser.keepers,
+            eraser=self.eraser,
         )  # fmt: skip
         self.prover = Prover(files, self.eraser, hasher, store.options.clock)
         # A thread of its own, because it looks through every file: once for all that was erased while it was not calm.

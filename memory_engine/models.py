@@ -184,18 +184,15 @@ class RecallQuery:
             raise InvalidInput(f"k must lie between 1 and {MAX_HITS}.", param="k")
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The conversations that it names, which must be there."""
+        own = () if self.conversation_id is None else (self.conversation_id,)
+        return (*own, *self.exclude_conversation_ids)
+
+    @property
     def is_filtered(self) -> bool:
         """Whether a part of the scope is asked, rather than all of it."""
-        return bool(
-            self.conversation_id
-            or self.exclude_conversation_ids
-            or self.after
-            or self.before
-            or self.as_of
-            or self.roles
-            or self.agent
-            or self.metadata
-        )
+        return bool(self.named or self.after or self.before or self.as_of or self.roles or self.agent or self.metadata)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

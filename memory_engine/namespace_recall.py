@@ -49,13 +49,14 @@ class NamespaceRecall:
 
     def _questions(self, namespace: str, query: RecallQuery) -> list[tuple[str | None, ScopeKey, RecallQuery]]:
         """What each scope is asked: of the conversations that are named, it knows only its own."""
-        named = [name for name in (query.conversation_id, *query.exclude_conversation_ids) if name]
         with self._parts.database.read() as db:
             users = scopes.of_namespace(db, namespace)
-            owners = {name: threads.owner_of(db, users[0][1].namespace_id, name) for name in named} if users else {}
-        for name in named:
+            owners = (
+                {name: threads.owner_of(db, users[0][1].namespace_id, name) for name in query.named} if users else {}
+            )
+        for name in query.named:
             if owners.get(name) is None:
-                raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
+                raise ConversationNotFound.of(name)
         questions = []
         for user, key in users:
             if query.conversation_id is None or owners[query.conversation_id] == key:

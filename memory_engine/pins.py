@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from memory_engine.errors import MessageNotFound
-from memory_engine.history import DEFAULT_SCOPE, no_conversation
+from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.joining import Parts
 from memory_engine.models import Scope, to_micros
 from memory_engine.storage import messages, pins, scopes, threads
@@ -50,21 +50,21 @@ class Pins:
         self._hold(conversation_id, scope, None)
 
     def _pin(self, message_id: str, scope: Scope, since: datetime | None) -> None:
-        with self._parts.database.write() as db:
+        with self._parts.eraser.told(scope), self._parts.database.write() as db:
             key = scopes.find_scope(db, scope)
             if key is not None:
                 scopes.take_changes(db, key, 0)  # locks the scope: a pruning sees the pin, or was there first
             message = messages.find_in_scope(db, key, message_id)
             if key is None or message is None:
-                raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+                raise MessageNotFound.of(message_id)
             pins.pin(db, key, message.seq, None if since is None else to_micros(since))
 
     def _hold(self, conversation_id: str, scope: Scope, since: datetime | None) -> None:
-        with self._parts.database.write() as db:
+        with self._parts.eraser.told(scope), self._parts.database.write() as db:
             key = scopes.find_scope(db, scope)
             if key is not None:
                 scopes.take_changes(db, key, 0)  # as above
             thread = None if key is None else threads.find_thread(db, key, conversation_id)
             if thread is None:
-                raise no_conversation(conversation_id)
+                raise ConversationNotFound.of(conversation_id)
             pins.hold(db, thread, None if since is None else to_micros(since))

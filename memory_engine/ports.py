@@ -1,6 +1,7 @@
 """What the engine needs of the outside, as Protocols; each has a second implementation."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -8,11 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_engine.models import ScopeKey, Space
+from memory_engine.models import Scope, ScopeKey, Space
 
 Vectors = NDArray[np.float32]
 #: Told what is being done and how many things of it were done since.
 Progress = Callable[[str, int], None]
+#: Stands around a search for a message or a conversation: where the scope erased it, that is what is raised.
+Told = Callable[[Scope], AbstractContextManager[None]]
 
 
 def no_progress(_what: str, _done: int) -> None:

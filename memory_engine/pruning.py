@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from memory_engine import archive
-from memory_engine.erasure import Gone, Keeper
+from memory_engine.erasure import Eraser, Gone
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.indexing import Indexer
 from memory_engine.models import Scope, ScopeKey, from_micros, to_micros
@@ -74,8 +74,8 @@ class Pruner:
     clock: Clock
     #: The indexer of the generation in use.
     indexer: Callable[[], Indexer]
-    #: Who keeps copies of messages, by name.
-    keepers: Mapping[str, Keeper]
+    #: Knows who keeps copies of messages, and what was erased.
+    eraser: Eraser
     #: What policies can speak of besides messages, by name.
     strata: dict[str, Stratum] = field(
         default_factory=lambda: {"versions": Versions(), "summaries": OutlivedSummaries()}
@@ -176,12 +176,14 @@ class Pruner:
             MessageNotFound: one is not in this scope, or is not marked; nothing was changed.
             StoreError: the store does not answer.
         """
-        with self.database.read() as db:
+        with self.eraser.told(scope), self.database.read() as db:
             key = scopes.find_scope(db, scope)
             found = {} if key is None else messages.find_by_ids(db, key.namespace_id, message_ids)
-        for name in message_ids:
-            if name not in found or found[name][0] != key or not found[name][1].pruned:
-                raise MessageNotFound(f"There is no message {name!r} to bring back.", param="message_ids")
+            for name in message_ids:
+                if name not in found or found[name][0] != key:
+                    raise MessageNotFound.of(name, "message_ids")
+                if not found[name][1].pruned:
+                    raise MessageNotFound(f"There is no message {name!r} to bring back.", param="message_ids")
         return 0 if key is None else self._restore(key, [message.seq for _, message in found.values()])
 
     def restore_conversation(self, scope: Scope, conversation_id: str) -> int:
@@ -191,11 +193,11 @@ class Pruner:
             ConversationNotFound: there is none of that id in this scope.
             StoreError: the store does not answer.
         """
-        with self.database.read() as db:
+        with self.eraser.told(scope), self.database.read() as db:
             key = scopes.find_scope(db, scope)
             thread = None if key is None else threads.find_thread(db, key, conversation_id)
             if key is None or thread is None:
-                raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+                raise ConversationNotFound.of(conversation_id)
             seqs = prunes.marked_in(db, key, thread.thread_id)
         return self._restore(key, seqs)
 
@@ -301,7 +303,7 @@ class Pruner:
         outlived.settle(db, key, gone, now)
         links.retract(db, key, gone)
         patterns.retract(db, key, gone)
-        for keeper in self.keepers.values():
+        for keeper in self.eraser.keepers.values():
             keeper.erase_messages(db, key, Gone(message_ids=list(going_now.values())))
         changes.delete_messages(db, key, gone)
         return gone

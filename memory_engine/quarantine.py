@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memory_engine.checks import check_text
-from memory_engine.errors import InvalidInput, MessageNotFound, StoreConflict
-from memory_engine.history import DEFAULT_SCOPE, no_conversation
+from memory_engine.errors import ConversationNotFound, InvalidInput, MessageNotFound, StoreConflict
+from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.joining import Parts
 from memory_engine.models import Held, Message, NewMessage, Scope, ScopeKey, to_micros
 from memory_engine.storage import changes, messages, quarantines, scopes, threads
@@ -79,7 +79,7 @@ class Quarantine:
         if reason is not None and len(check_text(reason, "reason")) > MAX_REASON:
             raise InvalidInput(f"A reason has at most {MAX_REASON} characters.", param="reason")
         held = Held(since=self._parts.clock.now(), reason=reason)
-        with self._parts.database.write() as db:
+        with self._parts.eraser.told(scope), self._parts.database.write() as db:
             target = _locked(db, scope, find)
             self._note(db, target)
             changes.delete_derived(db, target.key, target.seqs)
@@ -88,11 +88,11 @@ class Quarantine:
 
     def _release(self, find: _Find, scope: Scope) -> None:
         for _ in range(_ATTEMPTS):
-            with self._parts.database.read() as db:
+            with self._parts.eraser.told(scope), self._parts.database.read() as db:
                 target = find(db, scopes.find_scope(db, scope))
                 kept = messages.by_seqs(db, target.key, target.seqs)
             entries = self._parts.serving().rememberer.derive([_entry(kept[seq]) for seq in sorted(kept)])
-            with self._parts.database.write() as db:
+            with self._parts.eraser.told(scope), self._parts.database.write() as db:
                 target = _locked(db, scope, find)
                 if messages.versions(db, target.key, target.seqs) != {seq: m.version for seq, m in kept.items()}:
                     continue  # something was said or edited meanwhile
@@ -123,7 +123,7 @@ def _message(message_id: str) -> _Find:
     def find(db: Transaction, key: ScopeKey | None) -> _Target:
         message = messages.find_in_scope(db, key, message_id)
         if key is None or message is None:
-            raise MessageNotFound(f"There is no message {message_id!r}.", param="message_id")
+            raise MessageNotFound.of(message_id)
         here, seq = key, message.seq
         return _Target(key=key, seqs=[seq], mark=lambda db, held: quarantines.mark_message(db, here, seq, held))
 
@@ -134,7 +134,7 @@ def _conversation(conversation_id: str) -> _Find:
     def find(db: Transaction, key: ScopeKey | None) -> _Target:
         thread = None if key is None else threads.find_thread(db, key, conversation_id)
         if thread is None:
-            raise no_conversation(conversation_id)
+            raise ConversationNotFound.of(conversation_id)
         seqs, said_in = messages.seqs_of_thread(db, thread), thread
         return _Target(
             key=thread.key, seqs=seqs, mark=lambda db, held: quarantines.mark_conversation(db, said_in, held)

@@ -7,13 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from memory_engine import suppression
 from memory_engine.backup import FORMAT, MANIFEST, Manifest, TableEntry, table_file
-from memory_engine.erasure import Keeper
+from memory_engine.erasure import ErasedAgain, Keeper
 from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
 from memory_engine.models import to_micros
 from memory_engine.ports import Clock, Progress, no_progress
@@ -23,6 +24,15 @@ from memory_engine.storage.database import Database, Transaction
 _PIECE = 1024 * 1024
 #: A row longer than this is none of ours.
 _LONGEST_LINE = 64 * _PIECE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """A backup that was brought back."""
+
+    manifest: Manifest
+    #: What of it does not come back.
+    erased_again: ErasedAgain
 
 
 def check(path: Path, progress: Progress = no_progress) -> Manifest:
@@ -49,7 +59,7 @@ def check(path: Path, progress: Progress = no_progress) -> Manifest:
 def restore(
     database: Database, path: Path, clock: Clock, keepers: Mapping[str, Keeper], *,
     replace: bool, progress: Progress = no_progress,
-) -> Manifest:  # fmt: skip
+) -> Restored:  # fmt: skip
     """Put a backup into a database that holds nothing, or with `replace` in place of what it holds.
 
     The rows are written into tables of the backup's own schema, which is then brought to this program's. Either all
@@ -89,10 +99,10 @@ def restore(
         if erased is not None:
             suppression.put_back(db, erased)
         made_at = to_micros(datetime.fromisoformat(manifest.made_at))
-        suppression.erase_again(database, db, clock, keepers, made_at=made_at)
+        again = suppression.erase_again(database, db, clock, keepers, made_at=made_at)
     if database.high_water is not None:
         database.high_water.forget()
-    return manifest
+    return Restored(manifest=manifest, erased_again=again)
 
 
 def is_used(db: Transaction) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from memory_engine.canaries import Hasher
 from memory_engine.digests import Digests
-from memory_engine.erasure import Eraser, Keeper
+from memory_engine.erasure import ErasedAgain, Eraser, Keeper
 from memory_engine.ports import Clock
 from memory_engine.storage import store_settings, tables
 from memory_engine.storage.database import Database, Transaction
@@ -50,8 +50,8 @@ def put_back(db: Transaction, erased: ErasedList) -> None:
 
 def erase_again(
     database: Database, db: Transaction, clock: Clock, keepers: Mapping[str, Keeper], *, made_at: int
-) -> int:
-    """Take out of restored rows what was erased, and return how many messages it were.
+) -> ErasedAgain:
+    """Take out of restored rows what was erased, and return how much it was.
 
     They go as they went before, with a receipt of their own, which is proved when the store is next opened.
 
@@ -64,7 +64,7 @@ def erase_again(
     """
     key = store_settings.setting(db, KEY)
     if key is None:
-        return 0
+        return ErasedAgain()
     eraser = Eraser(database, clock, Digests(bytes.fromhex(key)), Hasher.of(bytes.fromhex(key)))
     eraser.keepers.update(keepers)
     return eraser.erase_again(db, made_at)

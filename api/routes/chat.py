@@ -14,6 +14,7 @@ from api.errors import RequestRefused
 from api.services import Services
 from api.streaming import go_on
 from assistant.chat_proxy import ChatProxy, Passed, Prepared
+from assistant.chat_request import check_read, check_whole
 from assistant.errors import ModelUnreachable
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from memory_engine import NewMessage, Scope
@@ -34,16 +35,18 @@ async def chat_completions(
     x_conversation_id: Annotated[str | None, Header(description="The conversation that is remembered.")] = None,
 ) -> Response:
     """The model's own answer, byte for byte; with a conversation, memory is in the prompt and the turn is kept."""
-    body = await _body(request)
+    body = await _body(request, has_model=services.settings.has_model)
     if body.get("stream") is True:
         request.state.at_end.callback(services.meter.open_stream(caller.name, caller.limits))
-    user = body.get("user")
-    scope = Scope(namespace=namespace, user=user if isinstance(user, str) and user else None)
+    scope = Scope(namespace=namespace, user=body.get("user"))
     proxy = services.assistant.chat_proxy
     prepared = await to_thread.run_sync(lambda: proxy.prepare(body, x_conversation_id, scope))
-    headers = {} if prepared.remembering is None else {"x-memory-manifest": prepared.remembering.manifest_id}
+    remembering = prepared.remembering
+    headers = {"x-memory-manifest": remembering.manifest_id} if remembering and remembering.manifest_id else {}
     if not services.settings.has_model:
-        return await to_thread.run_sync(lambda: _offline(services, prepared, scope))
+        answer = await to_thread.run_sync(lambda: _offline(services, prepared, scope))
+        answer.headers.update(headers)
+        return answer
     passed = await proxy.forward(prepared)
     if passed.headers.get("content-type", "").startswith("text/event-stream"):
         content = _as_it_comes(proxy, prepared, passed)
@@ -70,13 +73,17 @@ def model(model: str, services: ServicesDep) -> dict[str, Any]:
     return _model(model)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, *, has_model: bool) -> dict[str, Any]:
+    """The body, of which what is read here is right; where no model's server judges the rest, that too."""
     try:
         body = json.loads(await request.body())
     except ValueError as exc:
         raise RequestRefused(400, "The body is not JSON.", code="invalid_json") from exc
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise RequestRefused(400, "messages must be a list of messages.", code="invalid_value", param="messages")
+    if not isinstance(body, dict):
+        raise RequestRefused(400, "The body must be an object.", code="invalid_value")
+    check_read(body)
+    if not has_model:
+        check_whole(body)
     return body
 
 
@@ -120,20 +127,25 @@ def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
     text = offline_reply(recalled)
     if prepared.remembering is not None:
         kept = NewMessage(
-            role="assistant", text=text, metadata={"model": OFFLINE_MODEL}, recallable=False,
+            role="assistant", text=text, recallable=False,
+            metadata={"model": OFFLINE_MODEL, "manifest_id": prepared.remembering.manifest_id},
             quotes=tuple(hit.message_id for hit in quoted_hits(recalled)),
         )  # fmt: skip
         services.engine.remember(prepared.remembering.conversation_id, [kept], scope=scope)
+    asked = prepared.body.get("n") or 1  # the same reply so many times: there is no other
     shape = {"id": random_id("chatcmpl"), "created": int(time.time()), "model": OFFLINE_MODEL}
     if prepared.body.get("stream") is True:
-        delta = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        chunks = [{**shape, "object": "chat.completion.chunk", "choices": [choice]} for choice in (delta, end)]
+        told = [
+            {"index": number, "delta": delta, "finish_reason": reason}
+            for number in range(asked)
+            for delta, reason in (({"role": "assistant", "content": text}, None), ({}, "stop"))
+        ]
+        chunks = [{**shape, "object": "chat.completion.chunk", "choices": [choice]} for choice in told]
         frames = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
         return Response(frames, media_type="text/event-stream")
     message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return JSONResponse({**shape, "object": "chat.completion", "choices": [choice]})
+    choices = [{"index": number, "message": message, "finish_reason": "stop"} for number in range(asked)]
+    return JSONResponse({**shape, "object": "chat.completion", "choices": choices})
 
 
 def _names(services: Services) -> list[str]:

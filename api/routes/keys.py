@@ -20,8 +20,9 @@ def create(body: KeyIn, services: ServicesDep, caller: CallerDep, namespace: Nam
     if body.requests_per_minute is not None and body.requests_per_minute > caller.limits.requests:
         text = f"A key may allow {caller.limits.requests:,} requests a minute at most."
         raise RequestRefused(403, text, code="limit_exceeded", param="requests_per_minute")
+    named = _within(caller, body.namespace)
     new = NewKey(
-        namespace=_within(caller, body.namespace) or namespace,
+        namespace=namespace if named is None else named,
         name=body.name,
         rights=body.scopes,
         expires_at=None if body.expires_at is None else parse_time(body.expires_at, "expires_at"),
@@ -32,7 +33,9 @@ def create(body: KeyIn, services: ServicesDep, caller: CallerDep, namespace: Nam
 
 
 @router.get("")
-def keys(services: ServicesDep, caller: CallerDep, namespace: Annotated[str | None, Query()] = None) -> dict[str, Any]:
+def keys(
+    services: ServicesDep, caller: CallerDep, namespace: Annotated[str | None, Query(min_length=1)] = None
+) -> dict[str, Any]:
     """The keys, oldest first, expired and revoked ones too."""
     rows = [key_out(key).model_dump(mode="json") for key in services.keys.all(_within(caller, namespace))]
     first, last = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)

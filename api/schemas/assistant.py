@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
 
-from api.limits import MAX_TOKEN_BUDGET
 from api.schemas.memory import Body
+from assistant.settings import MAX_TOKEN_BUDGET
 
 
 class TurnIn(Body):

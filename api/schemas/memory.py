@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from api.limits import MAX_TOKEN_BUDGET
+from assistant.settings import MAX_TOKEN_BUDGET
 from memory_engine import Conversation, Message, RecallHit, Summary
 
 Role = Literal["user", "assistant", "system", "tool"]

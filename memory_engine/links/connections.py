@@ -8,7 +8,7 @@ from memory_engine.errors import ConversationNotFound, InvalidInput, LinkNotFoun
 from memory_engine.links import graph
 from memory_engine.links.graph import Neighbourhood
 from memory_engine.models import Link, RecallHit, Scope, ScopeKey, to_micros
-from memory_engine.ports import Clock
+from memory_engine.ports import Clock, Told
 from memory_engine.storage import derivation_queue, links, messages, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.links import NewLink
@@ -27,9 +27,10 @@ _MOST_LATER = 1_000
 class Connections:
     """The links of one store."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, told: Told) -> None:
         self._database = database
         self._clock = clock
+        self._told = told
         self._later: deque[tuple[Scope, str, str, tuple[RecallHit, ...]]] = deque(maxlen=_MOST_LATER)
 
     def of(self, scope: Scope, conversation_id: str) -> list[Link]:
@@ -38,7 +39,7 @@ class Connections:
         Raises:
             ConversationNotFound: there is none of that id in this scope.
         """
-        with self._database.read() as db:
+        with self._told(scope), self._database.read() as db:
             thread = _thread(db, scope, conversation_id)
             return links.of_threads(db, thread.key, [thread.thread_id], self._now())
 
@@ -69,7 +70,7 @@ class Connections:
             raise InvalidInput("A link joins two conversations.", param="target")
         if not 0 < weight <= 1:
             raise InvalidInput("The weight must be over 0 and at most 1.", param="weight")
-        with self._database.write() as db:
+        with self._told(scope), self._database.write() as db:
             ends = [_thread(db, scope, name, param) for name, param in ((source, "source"), (target, "target"))]
             new = NewLink(
                 source_id=ends[0].thread_id, target_id=ends[1].thread_id, kind=kind, weight=weight, made_by="person",
@@ -107,7 +108,7 @@ class Connections:
         """
         if not 1 <= depth <= MOST_DEPTH:
             raise InvalidInput(f"The depth must be 1 to {MOST_DEPTH}.", param="depth")
-        with self._database.read() as db:
+        with self._told(scope), self._database.read() as db:
             thread = _thread(db, scope, conversation_id)
             return graph.around(self._load(db, thread.key), thread.thread_id, depth)
 
@@ -117,7 +118,7 @@ class Connections:
         Raises:
             ConversationNotFound: one of them is not in this scope.
         """
-        with self._database.read() as db:
+        with self._told(scope), self._database.read() as db:
             ends = [_thread(db, scope, name, param) for name, param in ((source, "source"), (target, "target"))]
             found = graph.path(self._load(db, ends[0].key), ends[0].thread_id, ends[1].thread_id)
             if found is None:
@@ -191,5 +192,5 @@ def _thread(db: Transaction, scope: Scope, conversation_id: str, param: str = "c
     key = scopes.find_scope(db, scope)
     thread = None if key is None else threads.find_thread(db, key, conversation_id, param)
     if thread is None:
-        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
+        raise ConversationNotFound.of(conversation_id, param)
     return thread

@@ -175,13 +175,12 @@ class Recaller:
         return [str(memory.catalogue.conversations[number]) for number in numbers]
 
     def _check_conversations(self, key: ScopeKey, query: RecallQuery) -> None:
-        named = [name for name in (query.conversation_id, *query.exclude_conversation_ids) if name]
-        if not named:
+        if not query.named:
             return
         with self._database.read() as db:
-            for name in named:
+            for name in query.named:
                 if threads.find_thread(db, key, name) is None:
-                    raise ConversationNotFound(f"There is no conversation {name!r}.", param="conversation_id")
+                    raise ConversationNotFound.of(name)
 
     def _pinned(self, key: ScopeKey) -> list[int]:
         with self._database.read() as db:

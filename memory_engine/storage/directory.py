@@ -7,6 +7,8 @@ from filelock import FileLock, Timeout
 from memory_engine.errors import StoreInUse, StoreUnavailable
 
 _LOCK = "memory-engine.lock"
+#: The mode of a folder that is made; one that is there keeps its own.
+OWNER_ALONE = 0o700
 
 
 class DataDirectory:
@@ -21,7 +23,7 @@ class DataDirectory:
         """
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=OWNER_ALONE, parents=True, exist_ok=True)
             self._lock = FileLock(path / _LOCK)
             self._lock.acquire(timeout=0)
         except Timeout as exc:

@@ -52,7 +52,7 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str, param: str 
     if row is None:
         return None
     if row.scope_id != key.scope_id:
-        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param=param)
+        raise ConversationNotFound.of(conversation_id, param)
     return Thread(
         thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent,
         quarantined=row.quarantined_at is not None,
@@ -123,7 +123,7 @@ def get_conversation(db: Connection, key: ScopeKey, conversation_id: str) -> Con
     query = _conversations(key).where(AssistantThread.conversation_id == conversation_id)
     row = db.execute(query).first()
     if row is None:
-        raise ConversationNotFound(f"There is no conversation {conversation_id!r}.", param="conversation_id")
+        raise ConversationNotFound.of(conversation_id)
     return _conversation(row)
 
 
@@ -147,7 +147,7 @@ def list_conversations(
         start = select(order).where(*here, AssistantThread.conversation_id == page.after)
         start_seq = db.execute(start).scalar()
         if start_seq is None:
-            raise ConversationNotFound(f"There is no conversation {page.after!r}.", param="after")
+            raise ConversationNotFound.of(page.after, "after")
         query = query.where(order > start_seq if page.ascending else order < start_seq)
     rows = [_conversation(row) for row in db.execute(query)]
     return rows[: page.limit], len(rows) > page.limit

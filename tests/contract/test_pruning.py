@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from assistant import CustomAssistant, PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
-from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound
 from memory_engine.pruning import Share
 from memory_engine.retention import DEFAULT_POLICY, Columns, Policy, Rows, Rule
 from memory_engine.storage import prunes, scopes, standing
@@ -255,7 +255,7 @@ def test_what_is_pruned_can_be_erased_and_its_id_stays_taken(engine_on_both: Mem
     engine.pruner.prune("default", MONTH)
     assert engine.remember("c", [said]).message_ids == ("msg_mine",)
     assert engine.erase(message_ids=["msg_mine"]).counts["messages"] == 1
-    with pytest.raises(MessageNotFound):
+    with pytest.raises(Erased):
         engine.pruner.restore_messages(Scope(), ["msg_mine"])
 
 

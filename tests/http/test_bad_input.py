@@ -325,3 +325,36 @@ def test_odd_queries_get_a_sensible_answer_in_bounded_time(api: Api, query: str)
     assert "harbour" in query or not said, said
     if query.startswith(("harbour", "\u202e")):
         assert said
+
+
+@pytest.mark.parametrize("named", [{"conversation_id": ""}, {"exclude_conversation_ids": [""]}])
+@pytest.mark.parametrize("scope", [{}, {"scope": "namespace"}])
+def test_an_empty_name_of_a_conversation_is_that_of_none(
+    api: Api, named: dict[str, Any], scope: dict[str, str]
+) -> None:
+    api.remember("c", user("The otter sleeps."))
+    answer = api.post(RECALL, {"query": "otter", **named, **scope})
+    assert_refused(answer, 404, "conversation_not_found", "conversation_id")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "sentence"),
+    [
+        ("/v1/keys", {"scopes": 5}, "scopes must be a list."),
+        ("/v1/keys", {"scopes": []}, "scopes must have 1 or more."),
+        ("/v1/keys", {"scopes": ["all"]}, "scopes.0 must be 'read', 'write' or 'admin'."),
+        ("/v1/keys", {"name": ""}, "name must have 1 to 256 characters."),
+        ("/v1/keys", {"name": 5}, "name must be a text."),
+        ("/v1/keys", {"requests_per_minute": 0}, "requests_per_minute must be at least 1."),
+        ("/v1/keys", {"requests_per_minute": "many"}, "requests_per_minute must be a whole number."),
+        ("/v1/keys", [], "The body must be an object."),
+        (RECALL, {"query": "x", "explain": "yes"}, "explain must be true or false."),
+        (RECALL, {"query": "x", "metadata": []}, "metadata must be an object."),
+        (RECALL, {"query": "x", "user": ""}, "user must have 1 to 256 characters."),
+        ("/v1/memory/reindex", {"embedder": "static", "rollback": True}, "rollback goes back to the embedder before"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_plain_sentence_that_names_it(api: Api, path: str, sent: Any, sentence: str) -> None:
+    answer = api.post(path, sent)
+    assert_refused(answer, 400, "invalid_value")
+    assert answer.json()["error"]["message"].startswith(sentence)

@@ -17,6 +17,38 @@ TOOL = {"type": "function", "function": {"name": "clock", "parameters": {"type":
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
+#: What is wrong with a request, and the parameter that the error names.
+READ_WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"messages": [5]}, "messages[0]"),
+    ({"metadata": "conv"}, "metadata"),
+    ({"metadata": {"conversation_id": 5}}, "metadata.conversation_id"),
+    ({"metadata": {"conversation_id": None}}, "metadata.conversation_id"),
+    ({"metadata": {"conversation_id": ""}}, "metadata.conversation_id"),
+    ({"metadata": {"thread_id": ["t"]}}, "metadata.thread_id"),
+    ({"user": 5}, "user"),
+    ({"user": ""}, "user"),
+    ({"stream": "si"}, "stream"),
+    ({"stream": 1}, "stream"),
+]
+WHOLE_WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"model": 5}, "model"),
+    ({"model": None}, "model"),
+    ({"model": " "}, "model"),
+    ({"messages": [{"role": "king", "content": "Kneel."}]}, "messages[0].role"),
+    ({"messages": [ASK, {"content": "Kneel."}]}, "messages[1].role"),
+    ({"messages": [{"role": ["user"], "content": "Kneel."}]}, "messages[0].role"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "system", "content": {"text": "Kneel."}}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": ["Kneel."]}]}, "messages[0].content[0]"),
+    ({"messages": [{"role": "tool", "content": "12:00"}]}, "messages[0].tool_call_id"),
+    ({"n": 0}, "n"),
+    ({"n": True}, "n"),
+    ({"n": "3"}, "n"),
+    ({"temperature": 3}, "temperature"),
+    ({"max_tokens": 1.5}, "max_tokens"),
+]
+
+
 @pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("proxy") / "data"
@@ -174,6 +206,48 @@ def test_a_stream_that_breaks_off_is_kept_as_incomplete(api: Api, scripted: Scri
     assert api.post("/v1/chat/completions", body).status_code == 200
     row = api.get("/v1/memory/conversations/talk/messages").json()["data"][0]
     assert (row["content"], row["metadata"]["incomplete"]) == ("At nine, ", True)
+
+
+def test_what_the_service_reads_itself_must_be_right_whoever_judges_the_rest(
+    api: Api, shared_service: RunningService, scripted: ScriptedModel
+) -> None:
+    for asked in (api, Api(shared_service)):
+        for wrong, param in READ_WRONG:
+            answer = asked.post("/v1/chat/completions", {"model": "m", "messages": [ASK], **wrong})
+            error = answer.json()["error"]
+            told = (answer.status_code, error["type"], error["param"])
+            assert told == (400, "invalid_request_error", param), wrong
+        assert asked.get("/v1/memory/conversations").json()["data"] == []
+    assert scripted.requests == []
+    empty = {**api.headers, "x-conversation-id": ""}
+    answer = api.service.http.post("/v1/chat/completions", json={"model": "m", "messages": [ASK]}, headers=empty)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_without_a_model_what_its_server_would_refuse_is_refused_and_not_kept(
+    shared_service: RunningService, stream: bool
+) -> None:
+    api = Api(shared_service)
+    right = {"model": "m", "messages": [ASK], "metadata": {"conversation_id": "c"}, "stream": stream}
+    for wrong, param in WHOLE_WRONG:
+        answer = api.post("/v1/chat/completions", {**right, **wrong})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param), wrong
+    assert api.get("/v1/memory/conversations").json()["data"] == []
+
+
+def test_without_a_model_a_reply_comes_as_often_as_asked_with_its_account(shared_service: RunningService) -> None:
+    api = Api(shared_service)
+    body = {"model": "m", "messages": [ASK], "metadata": {"conversation_id": "c"}, "n": 3, "temperature": 0.5}
+    answer = api.post("/v1/chat/completions", body)
+    assert [choice["index"] for choice in answer.json()["choices"]] == [0, 1, 2]
+    kept = api.get(f"/v1/memory/contexts/{answer.headers['x-memory-manifest']}")
+    assert kept.json()["messages"][-1]["content"] == ASK["content"]
+    assert [role for role, _ in contents(api, "c")] == ["user", "assistant"], "it is kept once"
+    streamed = api.post("/v1/chat/completions", {**body, "stream": True}).text.split("\n\n")
+    chunks = [json.loads(frame.removeprefix("data: ")) for frame in streamed[:-2]]
+    assert [chunk["choices"][0]["index"] for chunk in chunks] == [0, 0, 1, 1, 2, 2]
 
 
 def test_without_a_model_it_quotes(shared_service: RunningService) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from api.errors import RequestRefused
 from api.limits import GENEROUS, Bucket, Limits, Meter
 from api.schemas.memory import ContextIn, RecallIn
+from assistant import load_settings
+from assistant.errors import SettingsInvalid
 
 
 class Seconds:
@@ -93,3 +95,13 @@ def test_what_a_call_leaves_open_is_brought_within_the_limits() -> None:
     asked = few.fitted(RecallIn(query="x"))
     assert (asked.k, asked.token_budget) == (5, None)
     assert few.fitted(ContextIn(conversation_id="c")).token_budget == 100
+
+
+@pytest.mark.parametrize("name", ["MESSAGES", "K", "TOKEN_BUDGET"])
+def test_a_setting_above_what_any_call_takes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = {"MESSAGES": 1_000, "K": 1_000, "TOKEN_BUDGET": 1_000_000}[name]
+    monkeypatch.setenv(f"MEMORY_ENGINE_LIMIT_{name}", str(most))
+    assert getattr(load_settings(), f"limit_{name.lower()}") == most
+    monkeypatch.setenv(f"MEMORY_ENGINE_LIMIT_{name}", str(most + 1))
+    with pytest.raises(SettingsInvalid, match=f"LIMIT_{name} is wrong: more than {most:,} is not taken by any call"):
+        load_settings()

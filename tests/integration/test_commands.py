@@ -1,0 +1,119 @@
+"""Commands: what is refused or not confirmed changes nothing and says so, and what was done is told."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.cli import app
+from api.client import is_told
+from memory_engine import MemoryEngine, Scope
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A store with one message in each of two namespaces."""
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("c", [{"role": "user", "content": "The otter sleeps.", "id": "msg_here"}])
+        elsewhere = Scope(namespace="shop")
+        engine.remember("c", [{"role": "user", "content": "The heron wakes.", "id": "msg_shop"}], scope=elsewhere)
+    return tmp_path / "data"
+
+
+def ask(data: Path, *args: str, given: str = "") -> Result:
+    return CliRunner().invoke(app, [*args, "--data-dir", str(data)], input=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"), [("", 2, "It was not confirmed"), ("n\n", 1, "Nothing was changed.")]
+)
+def test_what_is_not_confirmed_is_not_done(data: Path, given: str, code: int, told: str) -> None:
+    backup = str(data.parent / "backup")
+    assert ask(data, "backup", backup).exit_code == 0
+    for command in (["erase", "message", "msg_here"], ["restore", backup, "--replace"]):
+        answer = ask(data, *command, given=given)
+        assert answer.exit_code == code
+        assert f"memory-engine: {told}" in answer.stderr.splitlines()[-1]
+    with MemoryEngine.open(data) as engine:
+        assert engine.history.message("msg_here").text == "The otter sleeps."
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["keys", "create", "--namespace", ""],
+        ["keys", "create", "--expires", ""],
+        ["keys", "list", "--namespace", ""],
+        ["keys", "revoke", ""],
+        ["chat", "--conversation", ""],
+        ["erase", "message", "msg_here", "--namespace", "", "--yes"],
+        ["erase", "namespace", "shop", "--namespace", "shop", "--yes"],
+        ["erase", "message", "msg_here", "--verify", "rcpt_none"],
+        ["erase", "--verify", "rcpt_none", "--of-user", "ana"],
+    ],
+)
+def test_what_is_empty_or_too_much_is_refused(data: Path, command: list[str]) -> None:
+    answer = ask(data, *command)
+    assert isinstance(answer.exception, Exception)
+    assert is_told(answer.exception), answer.exception
+    assert answer.stdout == ""
+    with MemoryEngine.open(data) as engine:
+        assert engine.history.message("msg_here").text == "The otter sleeps."
+
+
+def test_a_message_of_another_namespace_is_erased_and_looked_for(data: Path) -> None:
+    assert ask(data, "erase", "message", "msg_shop", "--yes").exit_code == 1, "it is none of the namespace default"
+    erased = ask(data, "erase", "message", "msg_shop", "--namespace", "shop", "--yes")
+    assert erased.exit_code == 0, erased.stdout
+    again = ask(data, "erase", "--verify", erased.stdout.split(":")[0], "--namespace", "shop")
+    assert (again.exit_code, "0 found" in again.stdout) == (0, True)
+    with MemoryEngine.open(data) as engine:
+        assert engine.stats("shop").messages == 0
+        assert engine.stats().messages == 1
+
+
+def test_a_restore_tells_what_it_erased_again_and_the_receipts(data: Path) -> None:
+    backup = str(data.parent / "backup")
+    assert ask(data, "backup", backup).exit_code == 0
+    again = "Erased before, and so erased again"
+    assert again not in ask(data, "restore", backup, "--replace", "--yes").stdout
+    with MemoryEngine.open(data) as engine:
+        engine.erase(message_ids=["msg_here"])
+        engine.forgetting.user(Scope(namespace="shop"))
+    restored = ask(data, "restore", backup, "--replace", "--yes")
+    (told,) = [line for line in restored.stdout.splitlines() if line.startswith(again)]
+    assert told.startswith(f"{again}: 1 messages and 1 whole users; receipts rcpt_")
+    with MemoryEngine.open(data) as engine:
+        for receipt_id in told.rstrip(".").partition("receipts ")[2].split(", "):
+            assert engine.forgetting.receipt(receipt_id, namespace=None).requested_by == "restore"
+        assert (engine.stats().messages, engine.recall("otter")) == (0, [])
+
+
+def test_a_folder_that_is_made_is_its_owners_alone_and_one_that_was_there_stays_as_it_is(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    for folder, mode in ((tmp_path / "new" / "data", 0o700), (there, 0o755)):
+        MemoryEngine.open(folder).close()
+        assert folder.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (None, "The policy {} cannot be read: No such file or directory."),
+        (b"\xff", "The policy {} is no text in UTF-8."),
+    ],
+)
+def test_a_policy_file_that_cannot_be_read_is_told_in_a_sentence(
+    data: Path, written: bytes | None, sentence: str
+) -> None:
+    policy = data.parent / "policy.toml"
+    if written is not None:
+        policy.write_bytes(written)
+    assert str(ask(data, "prune", "--policy", str(policy)).exception) == sentence.format(policy)
+
+
+def test_a_refused_reindexing_says_nothing_else(data: Path) -> None:
+    refused = ask(data, "reindex", "--embedder", "nope")
+    assert (refused.output, "no embedder 'nope'" in str(refused.exception)) == ("", True)
