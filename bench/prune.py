@@ -2,9 +2,11 @@
 
 Run it by hand: `python -m bench.prune --messages 1000000`. A store of so many messages over two years is built in some
 scopes; then writers write, first by themselves and then while what is older than a year (or `--older-than-days`) is
-pruned. No scope has a vector index of its own here: to build ten of 100,000 vectors takes longer than all the rest. A
-store that is there already, in `--data-dir`, is used as it is, its marks taken back. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry
+pruned. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry
 run and the run agree, and of fifty questions how many are answered as before once all is restored.
+
+No scope has a vector index of its own here: to build ten of 100,000 vectors takes longer than all the rest. A store that
+is there already, in `--data-dir`, is used as it is, its marks taken back.
 """
 
 import argparse
