@@ -5,8 +5,8 @@ scopes; then writers write, first by themselves and then while what is older tha
 pruned. Printed are the 99th percentile of a write in both, how long the pruning held the writers' lock, whether the dry
 run and the run agree, and of fifty questions how many are answered as before once all is restored.
 
-No scope has a vector index of its own here: to build ten of 100,000 vectors takes longer than all the rest. A store that
-is there already, in `--data-dir`, is used as it is, its marks taken back.
+No scope has a vector index of its own here: to build ten of 100,000 vectors takes longer than all the rest. A store
+that is there already, in `--data-dir`, is used as it is, its marks taken back.
 """
 
 import argparse
