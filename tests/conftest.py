@@ -12,6 +12,14 @@ from tests.postgres import cluster, new_database, postgres_binaries
 from tests.running_service import RunningService, clean_environment
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+_TESTS = Path(__file__).parent
+#: Slow files come first, so that of two processes neither waits long for the other's last one.
+_ORDER = ("integration", "browser", "contract", "http", "architecture", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders in order."""
+    items.sort(key=lambda item: _ORDER.index(item.path.relative_to(_TESTS).parts[0]))
 
 
 @pytest.fixture(autouse=True)

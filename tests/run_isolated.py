@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ISOLATION = "TESTS_ISOLATION"
 _INSIDE = "--inside"
 #: All of them, in two processes: much of what tests do is waiting. A file's tests share what they start.
-_ALL = ["-n", "2", "--dist", "loadfile"]
+_ALL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main() -> int:
