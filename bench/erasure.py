@@ -107,15 +107,15 @@ def answers(engine: MemoryEngine, each: Planted) -> list[str]:
     return [text for text in map(repr, said) if each.word in text]
 
 
-def run(folder: Path, *, canaries: int, writers: int, readers: int, seed: int = 7) -> Report:
+def run(folder: Path, *, canaries: int, writers: int, readers: int, pause: float = 0, seed: int = 7) -> Report:
     """Plant, erase in random order beside writers and readers, prove, and look."""
     chance, report, stop = random.Random(seed), Report(), threading.Event()
     with MemoryEngine.open(folder) as engine:
         assistant = CustomAssistant(engine, settings=load_settings(data_dir=folder))
         planted = plant(engine, assistant, canaries, chance)
         stays = {message.message_id for each in planted for message in _staying(engine, each)}
-        threads = [threading.Thread(target=_write, args=(engine, report, stop, n)) for n in range(writers)]
-        threads += [threading.Thread(target=_read, args=(engine, report, stop)) for _ in range(readers)]
+        threads = [threading.Thread(target=_write, args=(engine, report, stop, n, pause)) for n in range(writers)]
+        threads += [threading.Thread(target=_read, args=(engine, report, stop, pause)) for _ in range(readers)]
         for thread in threads:
             thread.start()
         receipts = []
@@ -174,18 +174,20 @@ def _look(engine: MemoryEngine, folder: Path, planted: list[Planted], report: Re
                 report.in_tables.add(table)
 
 
-def _write(engine: MemoryEngine, report: Report, stop: threading.Event, writer: int) -> None:
+def _write(engine: MemoryEngine, report: Report, stop: threading.Event, writer: int, pause: float) -> None:
     number = 0
     while not stop.is_set():
         text = f"Line {number} of writer {writer} about the {_PLACES[number % len(_PLACES)]}."
         engine.remember(f"writer-{writer}", [{"role": "user", "content": text}], scope=_SCOPE)
+        stop.wait(pause)
         number += 1
         report.written += 1
 
 
-def _read(engine: MemoryEngine, report: Report, stop: threading.Event) -> None:
+def _read(engine: MemoryEngine, report: Report, stop: threading.Event, pause: float) -> None:
     while not stop.is_set():
         engine.recall("what of the harbour and the library?", scope=_SCOPE)
+        stop.wait(pause)
         report.read += 1
 
 
@@ -212,6 +214,7 @@ def main() -> None:
     parser.add_argument("--canaries", type=int, default=1_000)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--readers", type=int, default=8)
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two calls of a writer or reader")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(table(run(Path(folder), **vars(options))))
