@@ -5,8 +5,10 @@ byte of every file and looks for them, so that a receipt can be proved, and prov
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +114,44 @@ def scan(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes) -
 
     A file that goes away meanwhile is passed over: what is not there holds nothing.
 
+    A process of its own looks. On POSIX whoever closes a file lets go of all the locks that the same process has on it,
+    SQLite's among them: another program that then opened the database would take it for unused, remove the log, and
+    truncate what is mapped into memory here (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
     Raises:
-        OSError: a file cannot be read.
+        OSError: a file cannot be read, or the process ended before it was done.
     """
+    asked = {
+        "folder": str(folder),
+        "others": [str(path) for path in others],
+        "hasher": [int(hasher.first), int(hasher.second)],
+        "wanted": wanted.tolist(),
+    }
+    # Run as a file, it imports nothing of the package but itself; -P keeps its neighbours from being taken for others'.
+    command = [sys.executable, "-P", __file__]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"the scan ended with code {done.returncode}")
+    told = json.loads(done.stdout)
+    if "error" in told:
+        raise OSError(told["error"])
+    found = {int(canary): name for canary, name in told["found"].items()}
+    return Scanned(files=told["files"], bytes=told["bytes"], found=found)
+
+
+def _answer() -> None:
+    """What the process does that looks: it reads what is asked from stdin, and prints what it found."""
+    asked = json.loads(sys.stdin.read())
+    hasher = Hasher(*(np.uint64(multiplier) for multiplier in asked["hasher"]))
+    others = [Path(name) for name in asked["others"]]
+    try:
+        told = asdict(_looked_through(Path(asked["folder"]), others, hasher, np.array(asked["wanted"], np.uint64)))
+    except OSError as exc:
+        told = {"error": str(exc)}
+    sys.stdout.write(json.dumps(told))
+
+
+def _looked_through(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes) -> Scanned:
     sieve = Sieve(wanted)
     files, size, found = 0, 0, dict[int, str]()
     for path in [*sorted(path for path in folder.rglob("*") if path.is_file()), *others]:
@@ -136,3 +173,7 @@ def _pieces(path: Path) -> Iterator[tuple[bytes, bytes]]:
         while piece := file.read(_BLOCK):
             yield before, piece
             before = (before + piece)[-(WINDOW - 1) :]
+
+
+if __name__ == "__main__":
+    _answer()

@@ -1,6 +1,8 @@
 """Erasure on both databases: what was erased is in no answer at once, in no byte in the end; the rest is all there."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -276,6 +278,20 @@ def test_no_byte_of_it_is_left_and_that_can_be_shown_again(tmp_path: Path) -> No
         assert (again.scan["found"] > 0, again.scan["found_in"]) == (True, ["copy.txt"])
         assert engine.stats().messages == 602
         assistant.close()
+
+
+def test_a_proof_lets_go_of_no_lock(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path) as engine:
+        (name,) = engine.remember("c", [said(SECRET)]).message_ids
+        assert proved(engine, engine.erase(message_ids=[name])).state == "done"
+        # Another program can leave the mode of the log only where nobody has the database open.
+        leave = "PRAGMA journal_mode=DELETE"
+        other = f"import sqlite3, sys; print(*sqlite3.connect(sys.argv[1], timeout=0).execute('{leave}').fetchone())"
+        file = str(tmp_path / "memory.sqlite3")
+        done = subprocess.run([sys.executable, "-c", other, file], capture_output=True, text=True, check=False)
+        assert "database is locked" in done.stderr
+        engine.remember("c", [said("The boat leaves at nine.")])
+        assert [hit.text for hit in engine.recall("boat")] == ["The boat leaves at nine."]
 
 
 Erasing = Callable[[], None]
