@@ -32,7 +32,7 @@ from memory_engine.storage.retention_policies import Written
 from memory_engine.strata import Listing, OutlivedSummaries, Recalls, Stratum, Versions
 
 #: Rows that go in one transaction: writers wait for no longer than these take.
-_SLICE = 25
+_SLICE = 12
 #: After each, writers get so many times as long as it took: they share the interpreter too, not the lock alone.
 _REST = 5
 #: Messages that the vector index lets go of at once.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from memory_engine import MemoryEngine, Page, Scope
-from memory_engine.errors import ConversationNotFound
+from memory_engine.errors import NotFound
 
 TEXTS = st.sampled_from(
     [
@@ -96,7 +96,7 @@ class Strata(RuleBasedStateMachine):
     def erase_conversation(self, conversation: str) -> None:
         try:
             self.engine.erase(conversation_id=conversation)
-        except ConversationNotFound:
+        except NotFound:  # it was never there, or was erased
             assert not any(where == conversation for where, _ in self.said.values())
         self.said = {name: kept for name, kept in self.said.items() if kept[0] != conversation}
         self.held.discard(conversation)
