@@ -223,7 +223,7 @@ class Eraser:
     def _went_whole(self, db: Transaction, scope: Scope, made_at: int) -> bool:
         whole = [(scope, "user"), (Scope(namespace=scope.namespace), "namespace")]
         digests = [self._digests.of_name(whose, kind, "") for whose, kind in whole]
-        return any(receipts.erased_since(db, digest, made_at) for digest in digests)
+        return bool(receipts.erased_since(db, digests, made_at))
 
     def _erase_known(self, db: Transaction, scope: Scope, key: ScopeKey, made_at: int) -> tuple[Going, int] | None:
         """Remove messages of a scope that the list names, and conversations erased whole since the rows were copied.
@@ -242,11 +242,11 @@ class Eraser:
             }
             named = [digest_of[digest] for digest in receipts.suppressed(db, list(digest_of))]
             gone |= {message.message_id: message for message in named}
-        whole = [
-            thread
+        named_so = {
+            self._digests.of_name(scope, "conversation", thread.conversation_id): thread
             for thread in threads.of_scope(db, key)
-            if receipts.erased_since(db, self._digests.of_name(scope, "conversation", thread.conversation_id), made_at)
-        ]
+        }
+        whole = [named_so[digest] for digest in sorted(receipts.erased_since(db, list(named_so), made_at))]
         for thread in whole:
             said = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread)).values()
             gone |= {message.message_id: message for message in said}

@@ -154,12 +154,14 @@ def erased_by(db: Connection, digest: str) -> str | None:
     return db.execute(select(ErasedName.receipt_id).where(ErasedName.digest == digest)).scalar()
 
 
-def erased_since(db: Connection, digest: str, moment: int) -> bool:
-    """Whether the name with this digest was erased after a moment, in microseconds."""
-    query = select(ErasureReceipt.receipt_id).join(ErasedName, ErasedName.receipt_id == ErasureReceipt.receipt_id)
-    return (
-        db.execute(query.where(ErasedName.digest == digest, ErasureReceipt.requested_at > moment)).first() is not None
-    )
+def erased_since(db: Connection, digests: Sequence[str], moment: int) -> set[str]:
+    """Those of the names, by their digests, that were erased after a moment, in microseconds."""
+    found: set[str] = set()
+    query = select(ErasedName.digest).join(ErasureReceipt, ErasureReceipt.receipt_id == ErasedName.receipt_id)
+    for start in range(0, len(digests), IN_LIST):
+        some = ErasedName.digest.in_(digests[start : start + IN_LIST])
+        found.update(db.execute(query.where(some, ErasureReceipt.requested_at > moment)).scalars())
+    return found
 
 
 def suppressed(db: Connection, digests: Sequence[str]) -> set[str]:
