@@ -8,7 +8,15 @@ from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bin
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
-from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageEmbedding, MessageQuote, MessageTerms
+from memory_engine.storage.schema import (
+    AssistantThread,
+    ChatMessage,
+    MessageEmbedding,
+    MessageQuote,
+    MessageTerms,
+    MessageVersion,
+    PatternMessage,
+)
 from memory_engine.storage.threads import Thread, held
 
 #: Values in one IN list; both databases take more.
@@ -107,6 +115,17 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
         "parts": None if message.parts is None else list(message.parts),
         "content": message.text,
     }
+
+
+def its_message(
+    table: type[MessageTerms | MessageVersion | MessageQuote | PatternMessage],
+) -> ColumnElement[bool]:
+    """The message of a row of a table whose rows belong to one each."""
+    return (
+        (table.namespace_id == ChatMessage.namespace_id)
+        & (table.scope_id == ChatMessage.scope_id)
+        & (table.seq == ChatMessage.seq)
+    )
 
 
 #: The thread of a message, and that neither of the two is quarantined.

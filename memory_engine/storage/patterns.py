@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
 from memory_engine.storage import derivation_queue
-from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.messages import IN_LIST, by_seqs, its_message
 from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternRow
 
 #: Messages that are shown of one pattern, the newest of them.
@@ -105,12 +105,7 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], *, stay: bool = 
 def _requeue(db: Connection, key: ScopeKey, pattern_id: str, gone: set[int]) -> None:
     query = (
         select(ChatMessage.thread_id, ChatMessage.seq)
-        .join(
-            PatternMessage,
-            (PatternMessage.namespace_id == ChatMessage.namespace_id)
-            & (PatternMessage.scope_id == ChatMessage.scope_id)
-            & (PatternMessage.seq == ChatMessage.seq),
-        )
+        .join(PatternMessage, its_message(PatternMessage))
         .where(PatternMessage.namespace_id == key.namespace_id, PatternMessage.pattern_id == pattern_id)
     )
     for row in db.execute(query).all():

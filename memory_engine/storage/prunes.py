@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, delete, exi
 
 from memory_engine.models import ScopeKey
 from memory_engine.retention import Columns, Rows
+from memory_engine.storage.messages import its_message
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageVersion, SummaryRow, SummarySentence
 
 #: Rows that are read at once.
@@ -99,15 +100,10 @@ def message_rows(db: Connection, key: ScopeKey, agent: str | None, active: Activ
 def version_rows(db: Connection, key: ScopeKey, agent: str | None, active: Activities) -> Rows:
     """What messages said before they were edited; their ids are pairs of seq and version."""
     rows = Columns()
-    same = (
-        (ChatMessage.namespace_id == MessageVersion.namespace_id)
-        & (ChatMessage.scope_id == MessageVersion.scope_id)
-        & (ChatMessage.seq == MessageVersion.seq)
-    )
     columns = (MessageVersion.seq, MessageVersion.version, MessageVersion.replaced_at)
     size = size_of(db, MessageVersion.content).label("size")
-    query = select(*columns, ChatMessage.thread_id, ChatMessage.pinned_at, size).join(ChatMessage, same)
-    query = query.where(*_here(MessageVersion, key))
+    query = select(*columns, ChatMessage.thread_id, ChatMessage.pinned_at, size).where(*_here(MessageVersion, key))
+    query = query.join(ChatMessage, its_message(MessageVersion))
     if agent is not None:
         query = query.where(ChatMessage.agent == agent)
     for row in db.execute(query):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey, from_micros
-from memory_engine.storage.messages import IN_LIST
+from memory_engine.storage.messages import IN_LIST, its_message
 from memory_engine.storage.schema import (
     ChatMessage,
     ErasedName,
@@ -187,15 +187,10 @@ def _insert_new(
 
 def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> dict[int, str]:
     """The messages that quote these, and are none of them, by place and in order, with their ids."""
-    same = (
-        (ChatMessage.namespace_id == MessageQuote.namespace_id)
-        & (ChatMessage.scope_id == MessageQuote.scope_id)
-        & (ChatMessage.seq == MessageQuote.seq)
-    )
     found: dict[int, str] = {}
     for start in range(0, len(message_ids), IN_LIST):
         some = MessageQuote.quoted_id.in_(message_ids[start : start + IN_LIST])
-        query = select(ChatMessage.seq, ChatMessage.message_id).join(MessageQuote, same)
+        query = select(ChatMessage.seq, ChatMessage.message_id).join(MessageQuote, its_message(MessageQuote))
         found.update((row.seq, row.message_id) for row in db.execute(query.where(*_at(MessageQuote, key), some)))
     gone = set(message_ids)
     return {seq: name for seq, name in sorted(found.items()) if name not in gone}

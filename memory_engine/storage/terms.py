@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage.messages import ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, Derived, by_seqs, term_columns
+from memory_engine.storage.messages import (
+    ITS_THREAD,
+    NOT_PRUNED,
+    NOT_QUARANTINED,
+    Derived,
+    by_seqs,
+    its_message,
+    term_columns,
+)
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
-
-def _same_message(table: type[MessageTerms]) -> ColumnElement[bool]:
-    return (
-        (table.namespace_id == ChatMessage.namespace_id)
-        & (table.scope_id == ChatMessage.scope_id)
-        & (table.seq == ChatMessage.seq)
-        & (table.version == ChatMessage.version)
-    )
-
-
+_CURRENT = its_message(MessageTerms) & (MessageTerms.version == ChatMessage.version)
 _READ_AFTER = (
     select(
         ChatMessage.seq,
@@ -32,7 +31,7 @@ _READ_AFTER = (
         MessageTerms.asks,
         MessageTerms.terms,
     )
-    .join(MessageTerms, _same_message(MessageTerms))
+    .join(MessageTerms, _CURRENT)
     .join(AssistantThread, ITS_THREAD)
     .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
     .where(ChatMessage.seq > bindparam("after"), NOT_PRUNED)
@@ -55,7 +54,7 @@ def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
     query = (
         select(ChatMessage.seq)
         .join(AssistantThread, ITS_THREAD)
-        .outerjoin(MessageTerms, _same_message(MessageTerms))
+        .outerjoin(MessageTerms, _CURRENT)
         .where(NOT_QUARANTINED, ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
         .where(ChatMessage.recallable, ChatMessage.content != "", MessageTerms.seq.is_(None))
         .order_by(ChatMessage.seq)
