@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import JSON, Connection, LargeBinary, MetaData, String, Table, Text, cast, inspect, select
+from sqlalchemy import JSON, Connection, LargeBinary, String, Text, cast, column, inspect, select, table
 
 #: Kept hashes are no text; reading them would find them in themselves.
 _OWN = {"erasure_receipts", "erasure_canaries", "suppressions", "erased_names", "alembic_version"}
@@ -11,16 +11,17 @@ _ROWS = 2_000
 
 def cells(db: Connection) -> Iterator[tuple[str, bytes]]:
     """Every text, JSON value and binary value of every table, each with the table's name."""
-    for name in sorted(set(inspect(db).get_table_names()) - _OWN):
-        table = Table(name, MetaData(), autoload_with=db)
+    database = inspect(db)
+    for name in sorted(set(database.get_table_names()) - _OWN):
+        # Not a Table: SQLAlchemy keeps the statements on each of them, and would keep those of every proof.
         columns = [
-            column if isinstance(column.type, LargeBinary) else cast(column, Text)
-            for column in table.columns
-            if isinstance(column.type, String | LargeBinary | JSON)
+            described if isinstance(described.type, LargeBinary) else cast(described, Text)
+            for described in (column(found["name"], found["type"]) for found in database.get_columns(name))
+            if isinstance(described.type, String | LargeBinary | JSON)
         ]
         if not columns:
             continue
-        for row in db.execute(select(*columns).execution_options(yield_per=_ROWS)):
+        for row in db.execute(select(*columns).select_from(table(name)).execution_options(yield_per=_ROWS)):
             for value in row:
                 if value is not None:
                     yield name, value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")

@@ -20,11 +20,13 @@ _OF_ALEMBIC = "alembic_version"
 
 
 def all_tables(db: Connection) -> list[Table]:
-    """The database's tables, each after those that it refers to.
+    """The database's tables, each after those that it refers to; from then on the connection's statements are not kept.
 
     Raises:
         StoreError: a column has a type that is not known here.
     """
+    # SQLAlchemy would keep what it compiles for these tables, and them with it, long after the connection is closed.
+    db.execution_options(compiled_cache=None)
     found = MetaData()
     found.reflect(db)
     tables = [table for table in found.sorted_tables if table.name != _OF_ALEMBIC]

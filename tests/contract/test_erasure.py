@@ -1,5 +1,6 @@
 """Erasure on both databases: what was erased is in no answer at once, in no byte in the end; the rest is all there."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Table, text
 
 from assistant import CustomAssistant, PromptRequest, load_settings
 from assistant.copies import Copies
@@ -215,6 +216,21 @@ def test_a_copy_that_somebody_kept_keeps_the_receipt_pending(tmp_path: Path) -> 
         copy.unlink()
         done = proved(engine, receipt)
         assert (done.state, done.completed_at is not None) == ("done", True)
+
+
+def test_proofs_and_backups_leave_nothing_in_memory(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    first, second = engine.remember("c", [said(SECRET), said(SECRET)]).message_ids
+    receipt = engine.erase(message_ids=[first])
+
+    def described_tables() -> int:
+        proved(engine, receipt)
+        assert list(engine.backup())
+        gc.collect()
+        return sum(isinstance(kept, Table) for kept in gc.get_objects())
+
+    assert described_tables() == described_tables()
+    assert engine.history.message(second).text == SECRET
 
 
 def test_names_are_looked_for_too(tmp_path: Path) -> None:
