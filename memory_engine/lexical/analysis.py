@@ -188,7 +188,8 @@ _stemmers = threading.local()  # a Stemmer keeps a buffer and must not be shared
 def _stem(word: str, language: str) -> str:
     stemmer = getattr(_stemmers, language, None)
     if stemmer is None:
-        stemmer = Stemmer(language)
+        # Without its cache of words, one a language and thread, which together would come to hundreds of megabytes.
+        stemmer = Stemmer(language, 0)
         setattr(_stemmers, language, stemmer)
     head, _, tail = word.partition("'")
     # French elision puts the article before the apostrophe, English the ending after it.
