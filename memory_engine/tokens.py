@@ -44,6 +44,8 @@ def bundled_tokenizer() -> "Tokenizer":
     tokenizer = Tokenizer.from_file(str(bundled_file(_TOKENIZER)))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    # It would keep the last 10,000 texts in each thread, several KB of each: gigabytes, and what was erased among them.
+    tokenizer.model._resize_cache(0)
     return tokenizer
 
 
