@@ -151,8 +151,10 @@ class Database:
             with self._alone() as cursor:
                 cursor.execute("VACUUM")
             return
-        while self.give_back():
-            pass
+        more = True
+        while more:
+            more = self.give_back()
+            self.checkpoint()  # else a commit, or the emptying of the log, would bring it all into the file at once
         for _ in range(_BUSY_TIMEOUT_MS // _LOG_TIMEOUT_MS):
             if self._log_is_empty():
                 return
