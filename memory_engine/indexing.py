@@ -89,10 +89,10 @@ class Indexer:
                 return done
             key = waiting[0][0]
             mine = [(change, seq) for owner, change, seq in waiting if owner == key]
-            for _, seq in mine:
-                self._rememberer.embed_lacking(key, after=seq - 1, until=seq)
+            embedded = sum(self._rememberer.embed_lacking(key, after=seq - 1, until=seq) for _, seq in mine)
             self.replace(key, sorted({seq for _, seq in mine}))
-            self._residents.forget(key)
+            if embedded or not self._rememberer.embeds_at_once:
+                self._residents.forget(key)  # vectors came after what follows them
             with self._database.write() as db:
                 changes.followed(db, key, mine[-1][0])
             done += len(mine)

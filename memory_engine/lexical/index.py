@@ -121,6 +121,26 @@ class LexicalIndex:
             segments[-2:] = [_merged(segments[-2], segments[-1])]
         return LexicalIndex(segments=tuple(segments), lengths=np.concatenate([self.lengths, lengths]))
 
+    def changed(self, gone: NDArray[np.int64], at: NDArray[np.int64], messages: Sequence[TermIds]) -> "LexicalIndex":
+        """The index with some messages taken out, and others put in.
+
+        Args:
+            gone: the positions of those that are taken out.
+            at: the positions that the others have when all is done, rising.
+            messages: the others.
+        """
+        stays, comes = np.ones(len(self.lengths), bool), np.zeros(len(self.lengths) - len(gone) + len(at), bool)
+        stays[gone], comes[at] = False, True
+        place = np.full(len(self.lengths), -1, np.int32)
+        place[stays] = np.flatnonzero(~comes)
+        lengths = np.zeros(len(comes), np.int32)
+        lengths[~comes], lengths[at] = self.lengths[stays], [len(terms) for terms in messages]
+        segments = [_moved(segment, place) for segment in self.segments]
+        if len(at):
+            documents = np.repeat(at.astype(np.int32), lengths[at])
+            segments = [_mixed([*segments, _segment(np.concatenate(messages), documents)])]
+        return LexicalIndex(segments=tuple(segments), lengths=lengths)
+
     def having(self, term: np.uint32) -> NDArray[np.int32]:
         """The positions of the messages that have the term, rising."""
         return self._postings(np.array([term], np.uint32))[0]
@@ -247,6 +267,23 @@ def _merged(older: Segment, newer: Segment) -> Segment:
     counts = np.concatenate([older.counts, newer.counts])
     order = np.argsort(terms, kind="stable")  # the newer one's messages stand after the older one's
     return _from_postings(terms[order], documents[order], counts[order])
+
+
+def _mixed(segments: Sequence[Segment]) -> Segment:
+    """One of segments whose messages stand among each other."""
+    terms = np.concatenate([np.repeat(segment.terms, np.diff(segment.starts)) for segment in segments])
+    documents = np.concatenate([segment.documents for segment in segments])
+    counts = np.concatenate([segment.counts for segment in segments])
+    order = np.lexsort((documents, terms))
+    return _from_postings(terms[order], documents[order], counts[order])
+
+
+def _moved(segment: Segment, place: NDArray[np.int32]) -> Segment:
+    """The segment with each message at its new place; those without one are left out."""
+    documents = place[segment.documents]
+    inside = documents >= 0
+    terms = np.repeat(segment.terms, np.diff(segment.starts))
+    return _from_postings(terms[inside], documents[inside], segment.counts[inside])
 
 
 def _from_postings(terms: TermIds, documents: NDArray[np.int32], counts: NDArray[np.int32]) -> Segment:

@@ -16,9 +16,9 @@ Ints = NDArray[np.int64]
 #: Idle microseconds that end a session: six hours.
 SESSION_GAP = 6 * 3600 * 1_000_000
 
-_COLUMNS = (
-    "seq", "conversation", "role", "name", "agent", "created_at", "words", "asks", "previous", "next", "session",
-)  # fmt: skip
+#: What is read from the store; the other columns follow from it.
+_SAID = ("seq", "version", "conversation", "role", "name", "agent", "created_at", "words", "asks")
+_COLUMNS = (*_SAID, "previous", "next", "session")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,6 +33,15 @@ class _Labels:
             self.numbers[text] = len(self.texts)
             self.texts.append(text)
         return self.numbers[text]
+
+    def only(self, column: Ints) -> tuple[Ints, "_Labels"]:
+        """The column with numbers as they are given when it is read alone, and the labels that it then has."""
+        used, firsts, places = np.unique(column, return_index=True, return_inverse=True)
+        order = np.argsort(firsts)
+        numbers = np.argsort(order)  # of each used label, when it is first met
+        texts = [self.texts[number] for number in used[order].tolist()]
+        labels = _Labels(numbers={text: number for number, text in enumerate(texts)}, texts=texts)
+        return numbers[places].astype(np.int64), labels
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +60,8 @@ class CatalogueView:
 
     #: Place in the order of the scope.
     seq: Ints
+    #: 1, and one more with each edit.
+    version: Ints
     conversation: Ints
     role: Ints
     name: Ints
@@ -140,22 +151,12 @@ class Catalogue:
         """Append messages, in order of seq.
 
         Args:
-            rows: each with seq, conversation_id, role, name, agent, created_at (microseconds), words and asks.
+            rows: each with seq, version, conversation_id, role, name, agent, created_at (microseconds), words and asks.
         """
         self._make_room(self._rows + len(rows))
         for row in rows:
             at = self._rows
-            values = {
-                "seq": row.seq,
-                "conversation": self._labels["conversation"].number(row.conversation_id),
-                "role": self._labels["role"].number(row.role),
-                "name": self._labels["name"].number(None if row.name is None else row.name.lower()),
-                "agent": self._labels["agent"].number(row.agent),
-                "created_at": row.created_at,
-                "words": row.words,
-                "asks": row.asks,
-                "next": -1,
-            }
+            values = {**self._values(row), "next": -1}
             self._extend(values["conversation"], row)
             values |= self._session(values["conversation"], row.created_at)
             for column, value in values.items():
@@ -164,6 +165,61 @@ class Catalogue:
                 self._buffers["next"][values["previous"]] = at
             self._newest[values["conversation"]] = at
             self._rows = at + 1
+
+    def changed(self, gone: Ints, rows: Sequence[Any]) -> "Catalogue":
+        """What this would be without the messages at the positions `gone` and with these rows, which are as above."""
+        came = [self._values(row) for row in rows]
+        columns = {
+            name: np.concatenate([np.delete(self._buffers[name][: self._rows], gone), [one[name] for one in came]])
+            for name in _SAID
+        }
+        order = np.argsort(columns["seq"])
+        made = Catalogue()
+        made._rows = len(order)
+        made._buffers |= {name: column[order].astype(np.int64) for name, column in columns.items()}
+        for name, labels in self._labels.items():
+            made._buffers[name], made._labels[name] = labels.only(made._buffers[name])
+        made._settle()
+        return made
+
+    def _settle(self) -> None:
+        """Work out from what was said what `append` works out message by message."""
+        conversation, created_at = self._buffers["conversation"], self._buffers["created_at"]
+        positions, order = np.arange(self._rows), np.argsort(conversation, kind="stable")
+        starts = np.flatnonzero(np.diff(conversation[order], prepend=-1))
+        follows = np.abs(np.diff(created_at[order], prepend=0)) <= SESSION_GAP
+        follows[starts] = False
+        at, before = order[follows], np.roll(order, 1)[follows]
+        previous, following, session = (np.full(self._rows, -1) for _ in range(3))
+        previous[at], following[before] = before, at
+        first = previous < 0
+        session[first] = np.arange(first.sum())
+        # In the order of conversations each message has the session of the last that began one.
+        session[order] = session[order][np.maximum.accumulate(np.where(follows, 0, positions))]
+        self._buffers |= {"previous": previous, "next": following, "session": session}
+        self._sessions = int(first.sum())
+        if self._rows:
+            sums = np.add.reduceat(self._buffers["words"][order], starts).tolist()
+            firsts = np.minimum.reduceat(created_at[order], starts).tolist()
+            lasts = np.maximum.reduceat(created_at[order], starts).tolist()
+            for number, extent in enumerate(zip(sums, firsts, lasts, strict=True)):
+                words, first_at, last_at = extent
+                self._extents[number] = Extent(words=words, first_at=first_at, last_at=last_at)
+            newest = order[np.append(starts[1:], self._rows) - 1].tolist()
+            self._newest = dict(enumerate(newest))
+
+    def _values(self, row: Any) -> dict[str, int]:
+        return {
+            "seq": row.seq,
+            "version": row.version,
+            "conversation": self._labels["conversation"].number(row.conversation_id),
+            "role": self._labels["role"].number(row.role),
+            "name": self._labels["name"].number(None if row.name is None else row.name.lower()),
+            "agent": self._labels["agent"].number(row.agent),
+            "created_at": row.created_at,
+            "words": row.words,
+            "asks": row.asks,
+        }
 
     def view(self) -> CatalogueView:
         """The catalogue as it is now."""

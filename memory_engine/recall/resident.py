@@ -1,7 +1,9 @@
 """What is kept in memory of the scopes that are asked: it follows the store by a watermark.
 
 A scope is loaded when it is first asked, catches up with what was committed since before it answers, and is dropped
-least recently used when all together take more than a byte limit.
+least recently used when all together take more than a byte limit. Edits and erasures stand in the middle of what else
+grows at its end only: the versions that the store has are held against those that are resident, and what differs is
+exchanged. It is then what a fresh load would be.
 """
 
 import threading
@@ -25,6 +27,9 @@ from memory_engine.vectors.exact import ExactIndex
 DEFAULT_LIMIT = 1024 * 1024 * 1024
 #: How much of the whitening is done where messages are short; longer ones get less, in proportion to the words' share.
 _WHITENING = 0.28
+#: The share of a scope's messages of which so many changes are followed one by one; where more changed, it is loaded
+#: anew.
+_MOST_CHANGED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +69,9 @@ class _Resident:
     whitening: Whitening | None = None
     #: On how many rows it was fitted.
     fitted_on: int = -1
-    #: The watermark up to which that is known to be the right number of rows.
+    #: The place of the last message among those.
+    fitted_to: int = -1
+    #: The watermark up to which that is known to be the right number of rows; -1 where it must be looked at again.
     fitted_at: int = -1
     #: The lengths of the table's first rows under the whitening.
     lengths: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -139,6 +146,7 @@ class ResidentScopes:
             words = memory.catalogue.words[memory.catalogue.positions(seqs[firsts])]
             resident.whitening = Whitening.fit(vectors[firsts], _WHITENING * (1 - dense_share(words)))
             resident.fitted_on, resident.lengths = rows, np.zeros(0, np.float32)
+            resident.fitted_to = int(seqs[rows - 1]) if rows else 0
         resident.fitted_at = memory.watermark
         return resident.whitening
 
@@ -166,7 +174,8 @@ class ResidentScopes:
     def _caught_up(self, db: Transaction, key: ScopeKey, resident: _Resident) -> ScopeMemory:
         last, changes = scopes.marks(db, key)
         if changes != resident.changes:
-            self._start_again(key, resident, changes)
+            self._follow_changes(db, key, resident)
+            resident.changes = changes
         before = resident.memory
         if before is not None and before.watermark == last:
             return before
@@ -174,15 +183,51 @@ class ResidentScopes:
         lexical = before.lexical if before else LexicalIndex.empty()
         if rows:
             lexical = lexical.appended([np.frombuffer(row.terms, "<u4") for row in rows])
+        if before is None:
+            resident.catalogue = Catalogue().changed(np.zeros(0, np.int64), rows)
+        else:
             resident.catalogue.append(rows)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
         return resident.memory
 
-    def _start_again(self, key: ScopeKey, resident: _Resident, changes: int) -> None:
-        """What was edited or erased stands in the middle of what only grows at its end: load the scope anew."""
+    def _follow_changes(self, db: Transaction, key: ScopeKey, resident: _Resident) -> None:
+        """Take out what was edited, erased or hidden since, and put in what it is now, wherever it stands."""
+        memory, catalogue = resident.memory, resident.catalogue
+        if memory is None:
+            return
+        gone, came = _differences(memory.catalogue, terms.versions(db, key, memory.watermark))
+        if len(gone) + len(came) > _MOST_CHANGED * len(memory.catalogue):
+            self._start_again(key, resident)
+            return
+        changed = np.union1d(memory.catalogue.seq[gone], came)
+        reached = min(memory.watermark, self._exact.watermark(key)) if self._embeds_at_once else 0
+        rows = terms.read_these(db, key, came.tolist())
+        vectors = embeddings.vectors_of(db, key, self._space_id, came[came <= reached].tolist())
+        # From here on nothing is read, so that nothing stays half changed where the store does not answer.
+        resident.catalogue = catalogue.changed(gone, rows)
+        view = resident.catalogue.view()
+        at = np.flatnonzero(np.isin(view.seq, came))
+        lexical = memory.lexical.changed(gone, at, [np.frombuffer(row.terms, "<u4") for row in rows])
+        resident.memory = replace(memory, catalogue=view, lexical=lexical)
+        self._follow_in_vectors(key, resident, changed, reached, *vectors)
+
+    def _follow_in_vectors(
+        self, key: ScopeKey, resident: _Resident, changed: Ints, reached: int, seqs: Ints, rows: list[bytes]
+    ) -> None:
+        """Put these rows in place of those of the messages that changed, as far as vectors have been read."""
+        resident.fitted_at = -1
+        if not self._embeds_at_once or (len(changed) and changed[0] <= resident.fitted_to):
+            resident.whitening, resident.fitted_on, resident.lengths = None, -1, np.zeros(0, np.float32)
+        if not reached:
+            self._exact.drop(key)
+            return
+        if len(changed):  # lengths stand in the order of the rows, up to the first that changed
+            resident.lengths = resident.lengths[: np.searchsorted(self._exact.table(key).seqs, changed[0])]
+        self._exact.change(key, changed, seqs, embeddings.unpack(rows, self._dimension), watermark=reached)
+
+    def _start_again(self, key: ScopeKey, resident: _Resident) -> None:
         resident.catalogue, resident.memory, resident.whitening = Catalogue(), None, None
         resident.fitted_on, resident.fitted_at, resident.lengths = -1, -1, np.zeros(0, np.float32)
-        resident.changes = changes
         self._exact.drop(key)
 
     def _drop_least_recent(self, used: ScopeKey) -> None:
@@ -199,3 +244,16 @@ class ResidentScopes:
     def _size(self, key: ScopeKey, resident: _Resident) -> int:
         lexical = 0 if resident.memory is None else resident.memory.lexical.nbytes
         return resident.catalogue.nbytes + lexical + self._exact.table(key).nbytes
+
+
+def _differences(known: CatalogueView, now: Ints) -> tuple[Ints, Ints]:
+    """The positions of what is no longer as it is known, and the places of what is there now in its stead or besides.
+
+    Args:
+        known: the messages as they were.
+        now: the places and versions of those that there are, shape (2, messages).
+    """
+    seqs, versions = now
+    _, of_known, of_now = np.intersect1d(known.seq, seqs, assume_unique=True, return_indices=True)
+    same = known.version[of_known] == versions[of_now]
+    return np.delete(np.arange(len(known)), of_known[same]), np.delete(seqs, of_now[same])

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage.messages import (
+    IN_LIST,
     ITS_THREAD,
     NOT_PRUNED,
     NOT_QUARANTINED,
@@ -18,9 +21,11 @@ from memory_engine.storage.messages import (
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
 _CURRENT = its_message(MessageTerms) & (MessageTerms.version == ChatMessage.version)
-_READ_AFTER = (
+_HERE = (ChatMessage.namespace_id == bindparam("namespace_id")) & (ChatMessage.scope_id == bindparam("scope_id"))
+_READ = (
     select(
         ChatMessage.seq,
+        ChatMessage.version,
         ChatMessage.thread_id,
         AssistantThread.conversation_id,
         ChatMessage.role,
@@ -33,20 +38,44 @@ _READ_AFTER = (
     )
     .join(MessageTerms, _CURRENT)
     .join(AssistantThread, ITS_THREAD)
-    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
-    .where(ChatMessage.seq > bindparam("after"), NOT_PRUNED)
+    .where(_HERE, NOT_PRUNED)
     .order_by(ChatMessage.seq)
-    .execution_options(yield_per=5_000)
+)
+_READ_AFTER = _READ.where(ChatMessage.seq > bindparam("after")).execution_options(yield_per=5_000)
+_VERSIONS = (
+    select(ChatMessage.seq, ChatMessage.version)
+    .join(MessageTerms, _CURRENT)
+    .where(_HERE, NOT_PRUNED, ChatMessage.seq <= bindparam("until"))
+    .order_by(ChatMessage.seq)
 )
 
 
 def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The indexed messages after `seq`, in order.
 
-    Each row has seq, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks, terms.
+    Each row has seq, version, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks,
+    terms.
     """
-    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
-    return iter(db.execute(_READ_AFTER, {**here, "after": seq}))
+    return iter(db.execute(_READ_AFTER, {**_place(key), "after": seq}))
+
+
+def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*tuple[Any, ...]]]:
+    """As `read_after`, those of these messages that are indexed."""
+    found: list[Row[*tuple[Any, ...]]] = []
+    for start in range(0, len(seqs), IN_LIST):
+        query = _READ.where(ChatMessage.seq.in_(seqs[start : start + IN_LIST]))
+        found += db.execute(query, _place(key)).all()
+    return found
+
+
+def versions(db: Connection, key: ScopeKey, until: int) -> NDArray[np.int64]:
+    """The places of the indexed messages up to `until`, rising, and the version of each; shape (2, messages)."""
+    rows = db.execute(_VERSIONS, {**_place(key), "until": until}).all()
+    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2).T
+
+
+def _place(key: ScopeKey) -> dict[str, int]:
+    return {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
 
 
 def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
@@ -65,9 +94,8 @@ def without_terms(db: Connection, key: ScopeKey) -> list[Message]:
 
 def insert_terms(db: Connection, key: ScopeKey, rows: Sequence[tuple[Message, Derived]]) -> None:
     """Write the rows of these messages anew."""
-    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
     for message, derived in rows:
         here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
         db.execute(delete(MessageTerms).where(*here, MessageTerms.seq == message.seq))
-        columns = {**place, "seq": message.seq, "version": message.version, **term_columns(derived)}
+        columns = {**_place(key), "seq": message.seq, "version": message.version, **term_columns(derived)}
         db.execute(insert(MessageTerms).values(**columns))

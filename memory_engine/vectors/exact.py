@@ -95,6 +95,19 @@ class ExactIndex:
                 table = VectorTable.empty(self._dimension)
                 self._tables[scope] = table.appended(before.seqs[kept], before.vectors[kept])
 
+    def change(
+        self, scope: ScopeKey, gone: NDArray[np.int64], seqs: NDArray[np.int64], vectors: Vectors, *, watermark: int
+    ) -> None:
+        """Take out the rows of the messages that are gone, and all after the watermark; then put these rows in."""
+        with self._lock:
+            before = self._tables.get(scope) or VectorTable.empty(self._dimension)
+            kept = (before.seqs <= watermark) & ~np.isin(before.seqs, gone)
+            merged = np.concatenate([before.seqs[kept], seqs])
+            order = np.argsort(merged, kind="stable")
+            rows = np.concatenate([before.vectors[kept], vectors])[order]
+            self._tables[scope] = VectorTable.empty(self._dimension).appended(merged[order], rows)
+            self._watermarks[scope] = watermark
+
     def drop(self, scope: ScopeKey) -> None:
         """Forget the scope."""
         with self._lock:

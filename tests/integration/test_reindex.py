@@ -8,8 +8,9 @@ from threading import Thread
 import pytest
 from sqlalchemy import text
 
-from memory_engine import EmbedderOptions, MemoryEngine, RecallQuery
+from memory_engine import EmbedderOptions, MemoryEngine, RecallQuery, Scope
 from memory_engine.errors import EmbedderMismatch, EmbedderUnavailable, InvalidInput, ReindexRunning
+from memory_engine.storage import scopes
 from tests import samples, tiny_minilm
 from tests.fakes import ScriptedModel
 from tests.running_service import RunningService, clean_environment, command
@@ -154,6 +155,27 @@ def test_a_server_embeds_in_the_background_and_words_find_until_then(tmp_path: P
         assert model.embedded.count("The zeppelin leaves on Friday.") == 1, "each text is paid for once"
         engine.consolidate()
         assert model.requests == [], "no chat model is called for what is kept, nor for what is made of it"
+
+
+def test_an_edited_message_s_vector_is_read_once_it_is_there(tmp_path: Path, model: ScriptedModel) -> None:
+    with opened(tmp_path / "data", model, embedder="openai:tiny") as engine:
+        (edited, _) = engine.remember("one", said("The zeppelin lands.") + said("The boat leaves.")).message_ids
+        settled(engine)
+        serving = engine._parts.serving()
+        with engine.database.read() as db:
+            key = scopes.find_scope(db, Scope())
+        assert key is not None
+
+        def resident() -> int:
+            return len(serving.residents.vectors(key, serving.residents.memory(key)).seqs)
+
+        assert resident() == 2
+        model.embeds = False
+        engine.edit(edited, {"content": "The submarine dives."})
+        assert resident() == 1
+        model.embeds = True
+        serving.indexer.follow()
+        assert resident() == 2
 
 
 def test_the_command_through_the_service_and_without_it(tmp_path: Path) -> None:

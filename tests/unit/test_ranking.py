@@ -19,6 +19,7 @@ def catalogue(*rows: tuple[str, int, int]) -> CatalogueView:
     made.append(
         [
             SimpleNamespace(
+                version=1,
                 seq=seq,
                 conversation_id=name,
                 role="user",
@@ -67,7 +68,7 @@ def test_a_part_keeps_the_neighbours_that_are_in_it() -> None:
 def test_a_view_is_not_changed_by_what_comes_later() -> None:
     made = Catalogue()
     row = SimpleNamespace(
-        seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
+        version=1, seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
     )
     made.append([row])
     before = made.view()
@@ -92,7 +93,7 @@ def test_what_lacks_a_word_that_stands_beside_it_is_completed() -> None:
 def test_a_message_that_comes_later_is_no_neighbour_of_an_earlier_view() -> None:
     made = Catalogue()
     row = SimpleNamespace(
-        seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
+        version=1, seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
     )
     made.append([row])
     before = made.view()

@@ -1,0 +1,70 @@
+"""A catalogue that was changed is the one that would have been filled so from the beginning."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from memory_engine.recall.catalogue import Catalogue
+
+HOUR = 3600 * 1_000_000
+
+
+def messages(seed: int, count: int) -> list[SimpleNamespace]:
+    chance = random.Random(seed)
+    return [
+        SimpleNamespace(
+            seq=3 * number + 1,
+            version=chance.randint(1, 3),
+            conversation_id=f"c-{chance.randrange(4)}",
+            role=chance.choice(("user", "assistant")),
+            name=chance.choice((None, "Ann", "Bob")),
+            agent=chance.choice((None, "greeter")),
+            created_at=chance.randrange(chance.choice((4, 40))) * HOUR,
+            words=chance.randrange(9),
+            asks=chance.randrange(2),
+        )
+        for number in range(count)
+    ]
+
+
+def shown(catalogue: Catalogue) -> dict[str, object]:
+    view = catalogue.view()
+    names = ("seq", "version", "conversation", "role", "name", "agent", "created_at", "words", "asks", "session")
+    extents = {number: (each.words, each.first_at, each.last_at) for number, each in view.extents.items()}
+    everywhere = np.arange(len(view))
+    return {
+        **{name: getattr(view, name).tolist() for name in names},
+        "previous": view.preceding(everywhere).tolist(),
+        "next": view.following(everywhere).tolist(),
+        "labels": view.labels,
+        "conversations": list(view.conversations),
+        "extents": extents,
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_went_and_what_came_leave_no_trace(seed: int) -> None:
+    chance, rows = random.Random(seed), messages(seed, 40)
+    late = messages(seed + 100, 50)[40:]
+    gone = sorted(chance.sample(range(30), 5))
+    came = sorted(chance.sample(range(30), 4))
+    before = Catalogue()
+    before.append([row for number, row in enumerate(rows) if number not in came])
+    positions = np.flatnonzero(np.isin(before.view().seq, [rows[number].seq for number in gone]))
+    after, filled = before.changed(positions, [rows[number] for number in came if number not in gone]), Catalogue()
+    filled.append([row for number, row in enumerate(rows) if number not in gone])
+    assert shown(after) == shown(filled)
+    for catalogue in (after, filled):
+        catalogue.append(late)
+    assert shown(after) == shown(filled)
+
+
+def test_nothing_can_be_left() -> None:
+    before = Catalogue()
+    before.append(messages(7, 5))
+    empty = before.changed(np.arange(5), [])
+    assert shown(empty) == shown(Catalogue())
+    empty.append(messages(7, 5))
+    assert shown(empty) == shown(before)
