@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from assistant import CustomAssistant, PromptRequest, load_settings
 from memory_engine import MemoryEngine, NewMessage, Page, Scope
 from memory_engine.errors import NotFound
+from memory_engine.ports import Progress, no_progress
 from memory_engine.storage import standing
 
 _PLACES = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre")
@@ -107,7 +109,16 @@ def answers(engine: MemoryEngine, each: Planted) -> list[str]:
     return [text for text in map(repr, said) if each.word in text]
 
 
-def run(folder: Path, *, canaries: int, writers: int, readers: int, pause: float = 0, seed: int = 7) -> Report:
+def run(
+    folder: Path,
+    *,
+    canaries: int,
+    writers: int,
+    readers: int,
+    pause: float = 0,
+    seed: int = 7,
+    progress: Progress = no_progress,
+) -> Report:
     """Plant, erase in random order beside writers and readers, prove, and look."""
     chance, report, stop = random.Random(seed), Report(), threading.Event()
     with MemoryEngine.open(folder) as engine:
@@ -119,7 +130,8 @@ def run(folder: Path, *, canaries: int, writers: int, readers: int, pause: float
         for thread in threads:
             thread.start()
         receipts = []
-        for each in chance.sample(planted, len(planted)):
+        for number, each in enumerate(chance.sample(planted, len(planted))):
+            progress("erased", number)
             started = time.monotonic()
             if each.whole and chance.random() < 0.5:
                 stays -= {message.message_id for message in _staying(engine, each)}
@@ -217,7 +229,12 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two calls of a writer or reader")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(table(run(Path(folder), **vars(options))))
+        print(table(run(Path(folder), **vars(options), progress=_tell)))
+
+
+def _tell(what: str, done: int) -> None:
+    if done % 50 == 0:
+        print(f"{done} {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx2
 
 from api.bootstrap import read_service_file
+from memory_engine.ports import Progress, no_progress
 
 _PLACES = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre")
 _TENTHS = 10
@@ -104,7 +105,7 @@ class Person:
         self._post("/v1/memory/erase", {"conversation_id": self._kept.popleft()})
 
 
-def run(folder: Path, *, seconds: float, people: int, keeps: int) -> Report:
+def run(folder: Path, *, seconds: float, people: int, keeps: int, progress: Progress = no_progress) -> Report:
     """Serve, and let the people use it for so long."""
     report, stop = Report(), threading.Event()
     command = [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(folder)]
@@ -131,7 +132,9 @@ def run(folder: Path, *, seconds: float, people: int, keeps: int) -> Report:
         for thread in threads:
             thread.start()
         while time.monotonic() - begin < seconds:
-            report.samples[tenth()].append(sample(service.pid))
+            now = sample(service.pid)
+            report.samples[tenth()].append(now)
+            progress("MB in use", now.resident // 1_000_000)
             stop.wait(min(1.0, seconds / (2 * _TENTHS)))
         stop.set()
         for thread in threads:
@@ -171,7 +174,19 @@ def main() -> None:
     parser.add_argument("--keeps", type=int, default=40, help="conversations that each person keeps")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(table(run(Path(folder), **vars(options))))
+        print(table(run(Path(folder), **vars(options), progress=_tell())))
+
+
+def _tell() -> Progress:
+    began, told = time.monotonic(), 0.0
+
+    def tell(what: str, megabytes: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            print(f"{told - began:.0f} s: {megabytes} {what}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 if __name__ == "__main__":
