@@ -25,6 +25,7 @@ from memory_engine.storage import standing
 
 _PLACES = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre")
 _WAYS = ("message", "conversation", "edited", "quoted", "prompted", "tool")
+_SEED = 7
 _SCOPE = Scope(user="keeper")
 
 
@@ -116,11 +117,10 @@ def run(
     writers: int,
     readers: int,
     pause: float = 0,
-    seed: int = 7,
     progress: Progress = no_progress,
 ) -> Report:
     """Plant, erase in random order beside writers and readers, prove, and look."""
-    chance, report, stop = random.Random(seed), Report(), threading.Event()
+    chance, report, stop = random.Random(_SEED), Report(), threading.Event()
     with MemoryEngine.open(folder) as engine:
         assistant = CustomAssistant(engine, settings=load_settings(data_dir=folder))
         planted = plant(engine, assistant, canaries, chance)
