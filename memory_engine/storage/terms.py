@@ -1,6 +1,7 @@
 """SQL of the term ids, from which a scope's lexical index and catalogue are built."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ _VERSIONS = (
     .join(MessageTerms, _CURRENT)
     .where(_HERE, NOT_PRUNED, ChatMessage.seq <= bindparam("until"))
     .order_by(ChatMessage.seq)
+    .execution_options(yield_per=5_000)
 )
 
 
@@ -70,8 +72,8 @@ def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*
 
 def versions(db: Connection, key: ScopeKey, until: int) -> NDArray[np.int64]:
     """The places of the indexed messages up to `until`, rising, and the version of each; shape (2, messages)."""
-    rows = db.execute(_VERSIONS, {**_place(key), "until": until}).all()
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2).T
+    rows = db.execute(_VERSIONS, {**_place(key), "until": until})
+    return np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, 2).T
 
 
 def _place(key: ScopeKey) -> dict[str, int]:
