@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import event, make_url, text
@@ -130,6 +131,25 @@ def test_a_session_sees_the_rows_of_the_namespace_that_it_names_and_no_others(st
                 theirs = sql.SQL("SELECT count(*) FROM {} WHERE namespace_id = %s").format(sql.Identifier(name))
                 assert _count(cursor, theirs, namespace_id) == seen, name
                 assert 0 < seen < whole[name] or not whole[name], name
+
+
+def test_a_store_of_before_is_brought_under_it_with_its_rows(store: Store, postgres_server: str) -> None:
+    made = new_database(postgres_server)
+    with closing(Database(made)) as database:
+        with database.write_alone() as db:
+            command.upgrade(migrations._config(db), "0011")
+            for number, name in ((1, "ours"), (2, "theirs")):
+                values = {"number": number, "name": name}
+                db.execute(text("INSERT INTO namespaces VALUES (:number, :name, 1, 0)"), values)
+                db.execute(text("INSERT INTO scopes VALUES (:number, 1, '', 0, 0)"), values)
+        assert migrations.upgrade(database)
+        with database.write() as db:
+            db.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {store.role}"))
+    brought = replace(store, url=made)
+    for namespace, seen in ((None, []), ("ours", [("ours",)]), ("theirs", [("theirs",)])):
+        with brought.session(namespace) as cursor:
+            assert cursor.execute("SELECT name FROM namespaces").fetchall() == seen
+            assert cursor.execute("SELECT count(*) FROM scopes").fetchone() == (len(seen),)
 
 
 def test_no_text_of_another_namespace_is_in_anything_that_a_session_sees(store: Store) -> None:
