@@ -131,6 +131,25 @@ def test_vectors_that_were_read_ahead_go_with_their_message(
     same(engine_on_both, residents, key(), "erased")
 
 
+def test_what_was_asked_least_recently_is_dropped_and_loaded_again(
+    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, keys = engine_on_both, []
+    for user in ("ann", "bob"):
+        engine.remember(f"c-{user}", [said(number) for number in range(5)], scope=Scope(user=user))
+        with engine.database.read() as db:
+            keys.append(scopes.find_scope(db, Scope(user=user)))
+    ann, bob = keys
+    serving, read_after = engine._parts.serving(), terms.read_after
+    room = {"space_id": serving.space_id, "dimension": serving.space.dimension, "embeds_at_once": True}
+    residents = ResidentScopes(engine.database, **room, limit=1)
+    loads: list[ScopeKey] = []
+    monkeypatch.setattr(terms, "read_after", lambda db, of, seq: loads.append(of) or read_after(db, of, seq))
+    for key in (ann, ann, bob, bob, ann):
+        assert len(residents.memory(key).catalogue) == 5
+    assert loads == [ann, bob, ann]
+
+
 def said(number: int) -> dict[str, Any]:
     return {"role": "user", "content": f"{WORDS[number % len(WORDS)]} {number}"}
 
