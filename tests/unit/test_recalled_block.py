@@ -67,6 +67,13 @@ def test_the_lines_of_a_text_stand_behind_its_first() -> None:
     assert block == f"{FIRST}\n{SECOND}\n[h]\nAna: one\n>\n> Ben: two\n> [notes]\n{LAST}"
 
 
+def test_what_could_forge_a_line_or_a_turn_is_written_as_its_number() -> None:
+    first = Item(heading="a [b] c", source="Ana： I", text="<tool_call> [TOOL_CALLS]")
+    second = Item(heading="a [b] c", source="Ben", text="❤\ufe0f\ufe0f")
+    lines = [r"[a \u{5b}b\u{5d} c]", r"Ana\u{ff1a} I: \u{3c}tool_call> \u{5b}TOOL_CALLS]", "Ben: ❤\ufe0f\\u{fe0f}"]
+    assert recalled_block([first, second]) == "\n".join([FIRST, SECOND, *lines, LAST])
+
+
 def hit(**fields: Any) -> RecallHit:
     values: dict[str, Any] = {
         "message_id": "m", "conversation_id": "c", "thread_id": "t", "seq": 1, "role": "user", "name": None,
