@@ -47,6 +47,11 @@ class Segment:
         """Postings."""
         return len(self.documents)
 
+    @property
+    def term_of_postings(self) -> TermIds:
+        """The term of each posting; shape (postings,)."""
+        return np.repeat(self.terms, np.diff(self.starts))
+
     def postings(self, term: np.uint32) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The messages that have the term, and how often each does."""
         at = int(np.searchsorted(self.terms, term))
@@ -118,7 +123,7 @@ class LexicalIndex:
         terms = np.concatenate(messages) if messages else np.zeros(0, np.uint32)
         segments = [*self.segments, _segment(terms, documents)]
         while len(segments) > 1 and segments[-2].size <= 2 * segments[-1].size:
-            segments[-2:] = [_merged(segments[-2], segments[-1])]
+            segments[-2:] = [_merged(segments[-2:], apart=True)]
         return LexicalIndex(segments=tuple(segments), lengths=np.concatenate([self.lengths, lengths]))
 
     def changed(self, gone: NDArray[np.int64], at: NDArray[np.int64], messages: Sequence[TermIds]) -> "LexicalIndex":
@@ -138,7 +143,7 @@ class LexicalIndex:
         segments = [_moved(segment, place) for segment in self.segments]
         if len(at):
             documents = np.repeat(at.astype(np.int32), lengths[at])
-            segments = [_mixed([*segments, _segment(np.concatenate(messages), documents)])]
+            segments = [_merged([*segments, _segment(np.concatenate(messages), documents)], apart=False)]
         return LexicalIndex(segments=tuple(segments), lengths=lengths)
 
     def having(self, term: np.uint32) -> NDArray[np.int32]:
@@ -261,20 +266,12 @@ def _segment(terms: TermIds, documents: NDArray[np.int32]) -> Segment:
     return _from_postings(terms[firsts], documents[firsts], counts)
 
 
-def _merged(older: Segment, newer: Segment) -> Segment:
-    terms = np.concatenate([np.repeat(s.terms, np.diff(s.starts)) for s in (older, newer)])
-    documents = np.concatenate([older.documents, newer.documents])
-    counts = np.concatenate([older.counts, newer.counts])
-    order = np.argsort(terms, kind="stable")  # the newer one's messages stand after the older one's
-    return _from_postings(terms[order], documents[order], counts[order])
-
-
-def _mixed(segments: Sequence[Segment]) -> Segment:
-    """One of segments whose messages stand among each other."""
-    terms = np.concatenate([np.repeat(segment.terms, np.diff(segment.starts)) for segment in segments])
+def _merged(segments: Sequence[Segment], *, apart: bool) -> Segment:
+    """One of several; where they are `apart`, the messages of each stand after those of the one before."""
+    terms = np.concatenate([segment.term_of_postings for segment in segments])
     documents = np.concatenate([segment.documents for segment in segments])
     counts = np.concatenate([segment.counts for segment in segments])
-    order = np.lexsort((documents, terms))
+    order = np.argsort(terms, kind="stable") if apart else np.lexsort((documents, terms))
     return _from_postings(terms[order], documents[order], counts[order])
 
 
@@ -282,8 +279,7 @@ def _moved(segment: Segment, place: NDArray[np.int32]) -> Segment:
     """The segment with each message at its new place; those without one are left out."""
     documents = place[segment.documents]
     inside = documents >= 0
-    terms = np.repeat(segment.terms, np.diff(segment.starts))
-    return _from_postings(terms[inside], documents[inside], segment.counts[inside])
+    return _from_postings(segment.term_of_postings[inside], documents[inside], segment.counts[inside])
 
 
 def _from_postings(terms: TermIds, documents: NDArray[np.int32], counts: NDArray[np.int32]) -> Segment:

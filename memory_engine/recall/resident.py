@@ -76,6 +76,11 @@ class _Resident:
     #: The lengths of the table's first rows under the whitening.
     lengths: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    def forget_whitening(self) -> None:
+        """It is fitted anew when it is asked for."""
+        self.whitening, self.fitted_on, self.fitted_at = None, -1, -1
+        self.lengths = np.zeros(0, np.float32)
+
 
 class ResidentScopes:
     """The scopes in memory, by key."""
@@ -184,7 +189,7 @@ class ResidentScopes:
         if rows:
             lexical = lexical.appended([np.frombuffer(row.terms, "<u4") for row in rows])
         if before is None:
-            resident.catalogue = Catalogue().changed(np.zeros(0, np.int64), rows)
+            resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows)
         else:
             resident.catalogue.append(rows)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
@@ -217,7 +222,7 @@ class ResidentScopes:
         """Put these rows in place of those of the messages that changed, as far as vectors have been read."""
         resident.fitted_at = -1
         if not self._embeds_at_once or (len(changed) and changed[0] <= resident.fitted_to):
-            resident.whitening, resident.fitted_on, resident.lengths = None, -1, np.zeros(0, np.float32)
+            resident.forget_whitening()
         if not reached:
             self._exact.drop(key)
             return
@@ -226,8 +231,8 @@ class ResidentScopes:
         self._exact.change(key, changed, seqs, embeddings.unpack(rows, self._dimension), watermark=reached)
 
     def _start_again(self, key: ScopeKey, resident: _Resident) -> None:
-        resident.catalogue, resident.memory, resident.whitening = Catalogue(), None, None
-        resident.fitted_on, resident.fitted_at, resident.lengths = -1, -1, np.zeros(0, np.float32)
+        resident.catalogue, resident.memory = Catalogue(), None
+        resident.forget_whitening()
         self._exact.drop(key)
 
     def _drop_least_recent(self, used: ScopeKey) -> None:

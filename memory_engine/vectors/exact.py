@@ -46,6 +46,13 @@ class VectorTable:
         buffers[0][start:stop], buffers[1][start:stop] = seqs, vectors
         return VectorTable(seqs=buffers[0][:stop], vectors=buffers[1][:stop], buffers=buffers)
 
+    def exchanged(self, stays: NDArray[np.bool_], seqs: NDArray[np.int64], vectors: Vectors) -> "VectorTable":
+        """A table of the rows that stay, with these rows among them."""
+        merged = np.concatenate([self.seqs[stays], seqs])
+        order = np.argsort(merged, kind="stable")
+        rows = np.concatenate([self.vectors[stays], vectors])[order]
+        return VectorTable.empty(self.vectors.shape[1]).appended(merged[order], rows)
+
 
 class ExactIndex:
     """Looks at every vector of a scope: nothing can be missed."""
@@ -63,14 +70,10 @@ class ExactIndex:
     def add(self, scope: ScopeKey, seqs: Sequence[int], vectors: Vectors, watermark: int) -> None:
         """Add vectors, one row a chunk; a message that is added again replaces its rows."""
         with self._lock:
-            table = self._tables.get(scope) or VectorTable.empty(self._dimension)
+            table = self.table(scope)
             new = np.asarray(seqs, np.int64)
             if len(new) and len(table.seqs) and new.min() <= table.seqs[-1]:
-                keep = ~np.isin(table.seqs, new)
-                merged = np.concatenate([table.seqs[keep], new])
-                order = np.argsort(merged, kind="stable")
-                rows = np.concatenate([table.vectors[keep], vectors])[order]
-                table = VectorTable.empty(self._dimension).appended(merged[order], rows)
+                table = table.exchanged(~np.isin(table.seqs, new), new, vectors)
             else:
                 table = table.appended(new, vectors)
             self._tables[scope] = table
@@ -91,21 +94,17 @@ class ExactIndex:
         with self._lock:
             before = self._tables.get(scope)
             if before is not None:
-                kept = ~np.isin(before.seqs, np.asarray(seqs, np.int64))
-                table = VectorTable.empty(self._dimension)
-                self._tables[scope] = table.appended(before.seqs[kept], before.vectors[kept])
+                stays = ~np.isin(before.seqs, np.asarray(seqs, np.int64))
+                self._tables[scope] = before.exchanged(stays, before.seqs[:0], before.vectors[:0])
 
     def change(
         self, scope: ScopeKey, gone: NDArray[np.int64], seqs: NDArray[np.int64], vectors: Vectors, *, watermark: int
     ) -> None:
         """Take out the rows of the messages that are gone, and all after the watermark; then put these rows in."""
         with self._lock:
-            before = self._tables.get(scope) or VectorTable.empty(self._dimension)
-            kept = (before.seqs <= watermark) & ~np.isin(before.seqs, gone)
-            merged = np.concatenate([before.seqs[kept], seqs])
-            order = np.argsort(merged, kind="stable")
-            rows = np.concatenate([before.vectors[kept], vectors])[order]
-            self._tables[scope] = VectorTable.empty(self._dimension).appended(merged[order], rows)
+            before = self.table(scope)
+            stays = (before.seqs <= watermark) & ~np.isin(before.seqs, gone)
+            self._tables[scope] = before.exchanged(stays, seqs, vectors)
             self._watermarks[scope] = watermark
 
     def drop(self, scope: ScopeKey) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from memory_engine import MemoryEngine, Scope
 from memory_engine.errors import MessageNotFound
-from memory_engine.lexical.index import SoughtTerm
+from memory_engine.lexical.index import LexicalIndex, SoughtTerm
 from memory_engine.models import ScopeKey
-from memory_engine.recall.catalogue import CatalogueView
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.retention import Policy, Rule
 from memory_engine.storage import scopes, terms
+from tests.catalogues import shown
 from tests.fakes import FixedClock
 
 WORDS = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre", "bridge", "garden")
@@ -162,7 +162,7 @@ def same(engine: MemoryEngine, followed: ResidentScopes, key: ScopeKey, act: str
     (one, other), tables = [each.memory(key) for each in (followed, fresh)], []
     for each, memory in ((followed, one), (fresh, other)):
         tables.append(each.vectors(key, memory))
-    assert columns(one.catalogue) == columns(other.catalogue), act
+    assert shown(one.catalogue) == shown(other.catalogue), act
     asked = [SoughtTerm(stems=terms_of) for terms_of in stems(other.lexical)]
     for score, of_fresh in zip(one.lexical.scores(asked).matches, other.lexical.scores(asked).matches, strict=True):
         assert score.tolist() == of_fresh.tolist(), act
@@ -173,21 +173,6 @@ def same(engine: MemoryEngine, followed: ResidentScopes, key: ScopeKey, act: str
     assert np.allclose(tables[0].lengths, tables[1].lengths, rtol=1e-5), act
 
 
-def columns(catalogue: CatalogueView) -> dict[str, object]:
-    everywhere = np.arange(len(catalogue))
-    numbers = ("seq", "version", "conversation", "role", "name", "agent", "created_at", "words", "asks", "session")
-    found = {name: getattr(catalogue, name).tolist() for name in numbers}
-    extents = {number: (each.words, each.first_at, each.last_at) for number, each in catalogue.extents.items()}
-    return {
-        **found,
-        "previous": catalogue.preceding(everywhere).tolist(),
-        "next": catalogue.following(everywhere).tolist(),
-        "labels": catalogue.labels,
-        "conversations": list(catalogue.conversations),
-        "extents": extents,
-    }
-
-
-def stems(lexical: object) -> list[np.ndarray]:
+def stems(lexical: LexicalIndex) -> list[np.ndarray]:
     found = np.unique(np.concatenate([segment.terms for segment in lexical.segments]))
     return [found[at : at + 2] for at in range(0, len(found), 2)]
