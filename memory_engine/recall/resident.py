@@ -62,7 +62,7 @@ class WhitenedTable:
 @dataclass(kw_only=True, slots=True)
 class _Resident:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    #: How many edits and erasures the scope had when it was loaded.
+    #: How many edits and erasures of the scope are in it.
     changes: int = -1
     catalogue: Catalogue = field(default_factory=Catalogue)
     memory: ScopeMemory | None = None
