@@ -47,7 +47,7 @@ def measure(haystacks: list[Haystack], sizes: tuple[int, ...], queries: int) -> 
     asked = asked[:: max(1, len(asked) // queries)][:queries]
     rows = []
     with tempfile.TemporaryDirectory() as folder, MemoryEngine.open(folder) as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
 
         def read_one_number(_: str) -> None:
             with engine.database.read() as db:

@@ -77,7 +77,7 @@ def measure(
     """
     yield "| messages | add, ms | consolidate, link, learn, ms | neighbourhood, ms | links | MB held |"
     yield "|---|---|---|---|---|---|"
-    engine._parts.worker.stop()  # what it does is done, and timed, here
+    engine._parts.stop_background()  # what it does is done, and timed, here
     source, stored = conversations(haystacks), 0
     while stored < messages:
         add = strata = 0.0

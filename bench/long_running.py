@@ -187,7 +187,7 @@ def main() -> None:
         older = [{"role": "user", "content": text} for text in (filler * 3)[TURNS : TURNS + options.before]]
         for start in range(0, len(older), 100):
             engine.remember(f"before-{start}", older[start : start + 100])
-        engine._parts.worker.stop()  # its CPU is no turn's
+        engine._parts.stop_background()  # its CPU is no turn's
         assistant = CustomAssistant(engine, settings=load_settings(openai_base_url=address, data_dir=Path(folder)))
         report = run(assistant, clock, script([tuple(pair) for pair in facts], filler, TURNS), options.budget)
         assistant.close()

@@ -7,6 +7,7 @@ byte of every file and looks for them, so that a receipt can be proved, and prov
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ _BLOCK = 4 * 1024 * 1024
 #: Bits of the hash that a table answers for, before the few that it lets through are looked up: at least so many, and
 #: so many more than the wanted need, as memory allows.
 _SIEVE_BITS, _SPARE_BITS, _MOST_BITS = 22, 6, 27
+#: Between two looks whether a scan is to be broken off.
+_GLANCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Scanned:
     found: dict[int, str]
 
 
-def scan(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes) -> Scanned:
+def scan(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes, *, closing: threading.Event) -> Scanned:
     """Look through every byte of every file under the folder, and of the others, for these canaries.
 
     A file that goes away meanwhile is passed over: what is not there holds nothing.
@@ -117,6 +120,13 @@ def scan(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes) -
     A process of its own looks. On POSIX whoever closes a file lets go of all the locks that the same process has on it,
     SQLite's among them: another program that then opened the database would take it for unused, remove the log, and
     truncate what is mapped into memory here (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
+    Args:
+        folder: where to look.
+        others: files elsewhere.
+        hasher: makes the hashes.
+        wanted: those that are looked for.
+        closing: breaks the scan off.
 
     Raises:
         OSError: a file cannot be read, or the process ended before it was done.
@@ -129,14 +139,26 @@ def scan(folder: Path, others: Iterable[Path], hasher: Hasher, wanted: Hashes) -
     }
     # Run as a file, it imports nothing of the package but itself; -P keeps its neighbours from being taken for others'.
     command = [sys.executable, "-P", __file__]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"the scan ended with code {done.returncode}")
-    told = json.loads(done.stdout)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as looking:
+        answer = _answer_of(looking, json.dumps(asked), closing)
+    if looking.returncode:
+        raise OSError(f"the scan ended with code {looking.returncode}")
+    told = json.loads(answer)
     if "error" in told:
         raise OSError(told["error"])
     found = {int(canary): name for canary, name in told["found"].items()}
     return Scanned(files=told["files"], bytes=told["bytes"], found=found)
+
+
+def _answer_of(looking: subprocess.Popen[str], asked: str, closing: threading.Event) -> str:
+    to_send: str | None = asked
+    while True:
+        try:
+            return looking.communicate(to_send, timeout=_GLANCE_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            to_send = None  # what was not sent yet is sent with the next look
+            if closing.is_set():
+                looking.kill()
 
 
 def _answer() -> None:

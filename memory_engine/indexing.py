@@ -21,7 +21,7 @@ _CALM_SECONDS, _ROUND_SECONDS = 2.0, 30.0
 class Indexer:
     """Embeds what was kept without a vector, and brings vectors to the index of scopes that are large enough."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is another part of a generation)
         self,
         database: Database,
         index: VectorIndex,
@@ -30,7 +30,9 @@ class Indexer:
         *,
         space_id: int,
         threshold: int,
+        closing: threading.Event,
     ) -> None:
+        """Take the parts of a generation, and the event that breaks long work off, to go on when next opened."""
         self._database = database
         self._index = index
         self._rememberer = rememberer
@@ -38,6 +40,7 @@ class Indexer:
         self._space_id = space_id
         self._dimension = rememberer.space.dimension
         self._threshold = threshold
+        self._closing = closing
 
     def work(self) -> None:
         """Do all that waits.
@@ -49,7 +52,7 @@ class Indexer:
         self.follow()
 
     def drain(self) -> int:
-        """Work through the outbox as it stands and return how many rows were done.
+        """Work through the outbox as it stands, until the store is closed, and return how many rows were done.
 
         Raises:
             MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.
@@ -68,12 +71,22 @@ class Indexer:
                 for row in pending
             }
             for key, (first, last) in spans.items():
-                if self._rememberer.embed_lacking(key, after=first - 1, until=last) and self._rememberer.embeds_at_once:
-                    self._residents.forget(key)  # they came after what follows them: another space was left meanwhile
+                self._embed(key, first, last)
                 self.catch_up(key)
+                if self._closing.is_set():
+                    return done
                 with self._database.write() as db:
                     outbox.delete_until(db, key, last)
             done += len(pending)
+
+    def _embed(self, key: ScopeKey, first: int, last: int) -> None:
+        for start in range(first, last + 1, _BATCH):
+            if self._closing.is_set():
+                return
+            until = min(start + _BATCH - 1, last)
+            embedded = self._rememberer.embed_lacking(key, after=start - 1, until=until)
+            if embedded and self._rememberer.embeds_at_once:
+                self._residents.forget(key)  # they came after what follows them: another space was left meanwhile
 
     def follow(self) -> int:
         """Bring edits and erasures to the index, and return how many there were.
@@ -85,7 +98,7 @@ class Indexer:
         while True:
             with self._database.read() as db:
                 waiting = changes.waiting(db, 500)
-            if not waiting:
+            if not waiting or self._closing.is_set():
                 return done
             key = waiting[0][0]
             mine = [(change, seq) for owner, change, seq in waiting if owner == key]
@@ -112,11 +125,14 @@ class Indexer:
             self._index.add(key, found.tolist(), embeddings.unpack(rows, self._dimension), watermark=watermark)
 
     def catch_up(self, key: ScopeKey, progress: Progress = no_progress) -> None:
-        """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it."""
+        """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it.
+
+        It is broken off when the store is closed. What the index has not got is ranked by SQL.
+        """
         with self._database.read() as db:
             if embeddings.count_vectors(db, key, self._space_id) < self._threshold:
                 return
-        while True:
+        while not self._closing.is_set():
             after = self._index.watermark(key)
             with self._database.read() as db:
                 seqs, rows = embeddings.vectors_after(db, key, self._space_id, after, _BATCH)
@@ -141,12 +157,12 @@ class Indexer:
 
 
 class BackgroundWorker:
-    """The thread that indexes at once whatever was committed, and does the rest when it is calm, or overdue."""
+    """A thread that does one kind of work whenever something was committed: at once, or when it is calm, or overdue."""
 
-    def __init__(self, index: Callable[[], object], rest: Callable[[], object]) -> None:
-        """Take what is to be done at once, and what may wait."""
-        self._index = index
-        self._rest = rest
+    def __init__(self, work: Callable[[], object], *, at_once: bool = False) -> None:
+        """Take the work, which is done in rounds that can be repeated, and whether it cannot wait."""
+        self._work = work
+        self._at_once = at_once
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
@@ -169,18 +185,18 @@ class BackgroundWorker:
         self._thread.join()
 
     def _run(self) -> None:
-        wait, rested = 0.0, time.monotonic()
+        wait, worked = 0.0, time.monotonic()
         while True:
             woken = self._wake.wait(timeout=wait)
             self._wake.clear()
             if self._stopping.is_set():
                 return
             try:
-                self._index()
-                wait = _CALM_SECONDS
-                if not woken or time.monotonic() - rested > _ROUND_SECONDS:
-                    self._rest()
-                    wait, rested = _ROUND_SECONDS, time.monotonic()
-                self.problem = None
+                if self._at_once or not woken or time.monotonic() - worked > _ROUND_SECONDS:
+                    self._work()
+                    self.problem = None
+                    wait, worked = _ROUND_SECONDS, time.monotonic()
+                else:
+                    wait = _CALM_SECONDS
             except MemoryEngineError as exc:
                 self.problem, wait = exc.message, _RETRY_SECONDS

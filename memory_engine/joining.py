@@ -3,7 +3,7 @@
 import secrets
 import threading
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from memory_engine import suppression
@@ -63,6 +63,8 @@ class _Store:
     term_key: bytes
     #: Makes the hashes of what was erased.
     erasure_key: bytes
+    #: Set when the store is to be closed: whoever works through a queue begins nothing else of it.
+    closing: threading.Event = field(default_factory=threading.Event)
 
 
 class Parts:
@@ -83,35 +85,39 @@ class Parts:
         self.rewriter = None
         if (writer := store.options.summary_writer) is not None:
             stages.append("writing")
-            self.rewriter = Rewriter(store.database, writer)
-        self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
+            self.rewriter = Rewriter(store.database, writer, closing=store.closing)
+        self.consolidator = Consolidator(
+            store.database, sentences, quoter, store.options.clock, stages=stages, closing=store.closing
+        )
         hasher = Hasher.of(store.erasure_key)
         self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
         self.connections = Connections(store.database, store.options.clock, self.eraser.told)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
-            lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
+            lambda: (self.generation.recaller, self.generation.residents),
+            term_key=store.term_key, closing=store.closing,
         )  # fmt: skip
-        self.grouper = Grouper(store.database, quoter, store.options.clock)
-        self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
+        self.grouper = Grouper(store.database, quoter, store.options.clock, closing=store.closing)
+        self.learner = Learner(
+            store.database, lambda: self.generation.residents, term_key=store.term_key, closing=store.closing
+        )
         files = Files(
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
         )  # fmt: skip
         self.pruner = Pruner(
             database=store.database, clock=store.options.clock, indexer=lambda: self.generation.indexer,
-            eraser=self.eraser,
+            eraser=self.eraser, closing=store.closing,
         )  # fmt: skip
-        self.prover = Prover(files, self.eraser, hasher, store.options.clock)
-        # A thread of its own, because it looks through every file: once for all that was erased while it was not calm.
-        self.proving = BackgroundWorker(lambda: None, lambda: self.prover.work())
-        self.worker = BackgroundWorker(
-            lambda: self.generation.indexer.work(), lambda: None if self.pruner.at_work else self.consolidate()
-        )
-        # A thread of its own, because it gives way to writers for as long as it works.
-        self.pruning = BackgroundWorker(lambda: None, self.pruner.work)
-        # A thread of its own, because it waits for its writer.
-        self._writing = None if self.rewriter is None else BackgroundWorker(lambda: None, self.rewriter.work)
+        self.prover = Prover(files, self.eraser, hasher, store.options.clock, closing=store.closing)
+        # Each has a thread of its own, so that none waits for another: messages get their vectors while summaries are
+        # made, proofs look through every file once for all that was erased meanwhile, pruning gives way to writers for
+        # as long as it works, and the last waits for its writer.
+        self.indexing = BackgroundWorker(lambda: self.generation.indexer.work(), at_once=True)
+        self.consolidating = BackgroundWorker(lambda: None if self.pruner.at_work else self.consolidate())
+        self.proving = BackgroundWorker(lambda: self.prover.work())
+        self.pruning = BackgroundWorker(self.pruner.work)
+        self._writing = None if self.rewriter is None else BackgroundWorker(self.rewriter.work)
 
     def consolidate(self, *, all_that_wait: bool = False) -> int:
         """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
@@ -158,30 +164,31 @@ class Parts:
 
     def start(self) -> None:
         """Begin to work in the background."""
-        self.worker.start()
-        self.proving.start()
-        self.pruning.start()
-        if self._writing is not None:
-            self._writing.start()
+        for worker in self._workers:
+            worker.start()
 
     def notify(self) -> None:
         """Something was committed."""
-        self.worker.notify()
+        self.indexing.notify()
+        self.consolidating.notify()
         if self._writing is not None:
             self._writing.notify()
 
     def stop_background(self) -> None:
-        """Finish the background step at hand, and begin no other."""
-        self.worker.stop()
-        self.proving.stop()
-        self.pruner.stop()
-        self.pruning.stop()
-        if self._writing is not None and self._store.options.summary_writer is not None:
+        """Finish the round at hand of each kind of background work, and begin no other."""
+        if self._store.options.summary_writer is not None:
             self._store.options.summary_writer.stop()
-            self._writing.stop()
+        for worker in self._workers:
+            worker.stop()
+
+    @property
+    def _workers(self) -> list[BackgroundWorker]:
+        workers = [self.indexing, self.consolidating, self.proving, self.pruning]
+        return workers if self._writing is None else [*workers, self._writing]
 
     def close(self) -> None:
-        """Finish the background step at hand, close the database, and let go of the folder."""
+        """Break the background work off where it can go on, close the database, and let go of the folder."""
+        self._store.closing.set()
         self.stop_background()
         self._store.chroma.close()
         self.database.close()
@@ -263,7 +270,9 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
         database, embedder, store.options.clock,
         term_key=store.term_key, space_id=space_id, redacts=store.options.redact_secrets,
     )  # fmt: skip
-    indexer = Indexer(database, index, rememberer, residents, space_id=space_id, threshold=threshold)
+    indexer = Indexer(
+        database, index, rememberer, residents, space_id=space_id, threshold=threshold, closing=store.closing
+    )
     return Generation(
         database=database,
         embedder=name,

@@ -38,13 +38,15 @@ class Files:
 class Prover:
     """Brings the receipts of one store from "pending" to "done"."""
 
-    def __init__(self, files: Files, eraser: Eraser, hasher: Hasher, clock: Clock) -> None:
+    def __init__(self, files: Files, eraser: Eraser, hasher: Hasher, clock: Clock, *, closing: threading.Event) -> None:
+        """Take the parts, and the event that breaks a proof off; it is begun anew when the store is next opened."""
         self._database = files.database
         self._folder = files.folder
         self._chroma = files.chroma
         self._serving = files.serving
         self._eraser = eraser
         self._hasher = hasher
+        self._closing = closing
         self._clock = clock
         self._one_at_a_time = threading.Lock()
 
@@ -66,7 +68,7 @@ class Prover:
                         self._eraser.remove_hidden(key, Going(receipt_id=receipt.receipt_id, owner=receipt.owner))
                         self._serving().residents.forget(key)
             self._clean_index({key for receipt in waiting for key in receipt.scopes}, progress)
-            self._database.compact()
+            self._database.compact(self._closing)
             return self._prove(waiting, progress)
 
     def verify(self, receipt_id: str, progress: Progress = no_progress) -> dict[str, Any]:
@@ -76,7 +78,7 @@ class Prover:
             StoreError: the store does not answer.
         """
         with self._one_at_a_time:
-            self._database.compact()
+            self._database.compact(self._closing)
             seen = self._seen([receipt_id], progress)
             with self._database.write() as db:
                 receipts.write(db, receipt_id, scan=seen[receipt_id])
@@ -137,7 +139,7 @@ class Prover:
         inside = self._folder.resolve()
         outside = [path for path in self._database.files if not path.resolve().is_relative_to(inside)]
         try:
-            return scan(self._folder, outside, self._hasher, wanted)
+            return scan(self._folder, outside, self._hasher, wanted, closing=self._closing)
         except OSError as exc:
             raise StoreUnavailable(f"A file cannot be read to prove an erasure: {exc}.") from exc
 

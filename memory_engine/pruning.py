@@ -76,13 +76,14 @@ class Pruner:
     indexer: Callable[[], Indexer]
     #: Knows who keeps copies of messages, and what was erased.
     eraser: Eraser
+    #: Breaks the work off after the piece at hand; what is left goes with the next pruning.
+    closing: threading.Event
     #: What policies can speak of besides messages, by name.
     strata: dict[str, Stratum] = field(
         default_factory=lambda: {"versions": Versions(), "summaries": OutlivedSummaries()}
     )
     #: Who knows which messages stood in prompts; nobody until they say so.
     recalls: Recalls | None = None
-    _stopping: threading.Event = field(default_factory=threading.Event)
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -160,14 +161,10 @@ class Pruner:
             return
         for name in names:
             self.prune(name)
-            if self._stopping.is_set():
+            if self.closing.is_set():
                 return
         with self.database.write() as db:
             store_settings.put(db, _LAST, str(now))
-
-    def stop(self) -> None:
-        """End after the piece at hand; what is left goes with the next pruning."""
-        self._stopping.set()
 
     def restore_messages(self, scope: Scope, message_ids: Sequence[str]) -> int:
         """Bring back messages that were marked, all of them or none; how many.
@@ -276,7 +273,7 @@ class Pruner:
     def _stopped_resting(self, began: float) -> bool:
         """Leave writers their turn after a piece; whether the rest was cut short because the work is to end."""
         self.database.checkpoint()  # else a writer's commit would have to bring all this into the file
-        return self._stopping.wait(_REST * (time.monotonic() - began))
+        return self.closing.wait(_REST * (time.monotonic() - began))
 
     def _take(self, cut: _Cut, ids: Sequence[Any], now: int) -> Sequence[Any]:
         with self.database.write() as db:

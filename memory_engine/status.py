@@ -41,7 +41,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
     except StoreError as exc:
         return {"database": PartStatus(ok=False, detail=exc.message)}
     dialect = "SQLite" if parts.database.is_sqlite else "PostgreSQL"
-    problem, generation = parts.worker.problem, parts.generation
+    problem, generation = parts.indexing.problem, parts.generation
     embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
     vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
     return (
@@ -59,7 +59,9 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
 
 
 def _summaries(parts: Parts) -> dict[str, PartStatus]:
-    """How the writer of summaries is, where there is one."""
+    """What keeps summaries, links and patterns from being made, or how their writer is, where there is one."""
+    if (problem := parts.consolidating.problem) is not None:
+        return {"summaries": PartStatus(ok=False, detail=problem)}
     if (rewriter := parts.rewriter) is None:
         return {}
     refused = f"written in the background, {rewriter.refused} refused since the start"

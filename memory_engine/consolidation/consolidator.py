@@ -29,14 +29,31 @@ class Consolidator:
     """Keeps the summaries of one store up with what was said."""
 
     def __init__(
-        self, database: Database, embedder: Embedder, quoter: Quoter, clock: Clock, stages: Sequence[Stage]
+        self,
+        database: Database,
+        embedder: Embedder,
+        quoter: Quoter,
+        clock: Clock,
+        *,
+        stages: Sequence[Stage],
+        closing: threading.Event,
     ) -> None:
-        """Take a local embedder, which tells topics apart, and the stages that a conversation goes on to."""
+        """Prepare; nothing is done yet.
+
+        Args:
+            database: the store's.
+            embedder: a local one, which tells topics apart.
+            quoter: chooses what is quoted.
+            clock: tells which conversations fell silent.
+            stages: those that a conversation goes on to.
+            closing: tells it to begin no other conversation.
+        """
         self._database = database
         self._embedder = embedder
         self._quoter = quoter
         self._clock = clock
         self._stages = stages
+        self._closing = closing
         self._alone = threading.Lock()  # two at once would do the same work
 
     def work(self) -> int:
@@ -58,7 +75,7 @@ class Consolidator:
     def _all(self, quiet_since: int) -> int:
         done = 0
         with self._alone:
-            while self._one(quiet_since):
+            while not self._closing.is_set() and self._one(quiet_since):
                 done += 1
         return done
 

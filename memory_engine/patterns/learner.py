@@ -3,6 +3,7 @@
 Only what people say themselves counts: an assistant that repeats what was recalled makes nothing stronger.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from math import log, sqrt
 
@@ -33,9 +34,16 @@ _TOPICS, _OFTEN = 3, 3
 class Learner(StageWorker):
     """Keeps the patterns of one store up with what was said."""
 
-    def __init__(self, database: Database, residents: Callable[[], ResidentScopes], *, term_key: bytes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        residents: Callable[[], ResidentScopes],
+        *,
+        term_key: bytes,
+        closing: threading.Event,
+    ) -> None:
         """Take a function that tells who knows the scopes' words at the moment."""
-        super().__init__()
+        super().__init__(closing)
         self._database = database
         self._residents = residents
         self._term_key = term_key

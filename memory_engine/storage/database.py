@@ -139,10 +139,13 @@ class Database:
         named = (self.file.with_name(self.file.name + end) for end in ("", "-wal", "-shm", ".mark", ".lost"))
         return [path for path in named if path.exists()]
 
-    def compact(self) -> None:
+    def compact(self, closing: threading.Event) -> None:
         """Bring what was deleted out of the files, without stopping anybody: of SQLite the log and the free pages.
 
         On PostgreSQL the rows' room is made free for others; its own files keep their bytes until then.
+
+        Args:
+            closing: breaks it off between two slices.
 
         Raises:
             StoreUnavailable: the database does not answer, or readers hold on to the log for too long.
@@ -151,12 +154,10 @@ class Database:
             with self._alone() as cursor:
                 cursor.execute("VACUUM")
             return
-        more = True
-        while more:
-            more = self.give_back()
+        while not closing.is_set() and self.give_back():
             self.checkpoint()  # else a commit, or the emptying of the log, would bring it all into the file at once
         for _ in range(_BUSY_TIMEOUT_MS // _LOG_TIMEOUT_MS):
-            if self._log_is_empty():
+            if closing.is_set() or self._log_is_empty():
                 return
         raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
 

@@ -40,7 +40,7 @@ def lines(database: Database) -> int:
 
 def test_the_file_becomes_as_small_as_what_is_left(database: Database) -> None:
     assert size(database) > MANY * 900
-    database.compact()
+    database.compact(threading.Event())
     assert size(database) < 100_000
     assert lines(database) == 1
 
@@ -51,7 +51,7 @@ def test_writers_and_readers_go_on_meanwhile(database: Database) -> None:
             db.execute(text("INSERT INTO line (words) VALUES ('submarine') RETURNING number")).scalar_one()
 
     with ThreadPoolExecutor(6) as pool:
-        compacting = pool.submit(lambda: [database.compact() for _ in range(20)])
+        compacting = pool.submit(lambda: [database.compact(threading.Event()) for _ in range(20)])
         written = [pool.submit(write, number) for number in range(400)]
         read = [pool.submit(lines, database) for _ in range(200)]
         compacting.result()
@@ -81,7 +81,7 @@ class AtOnce:
 
 def test_the_next_writer_finds_nothing_half_done(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_writers", AtOnce(database))
-    database.compact()
+    database.compact(threading.Event())
     assert lines(database) == 2
 
 
@@ -94,9 +94,9 @@ def test_a_reader_that_stays_is_told_of_and_stops_no_writer(
         with database.write() as other:
             other.execute(text("INSERT INTO line (words) VALUES ('submarine')"))
         with pytest.raises(StoreUnavailable, match="while somebody reads"):
-            database.compact()
+            database.compact(threading.Event())
     assert lines(database) == 2
-    database.compact()
+    database.compact(threading.Event())
 
 
 def test_a_pruning_that_removes_gives_room_back(tmp_path: Path) -> None:
@@ -110,6 +110,6 @@ def test_a_pruning_that_removes_gives_room_back(tmp_path: Path) -> None:
         engine.pruner.prune("default", everything)
         assert engine.stats().messages > 1  # marked now, and gone with the next
         engine.pruner.prune("default", everything)
-        engine.database.compact()  # the log
+        engine.database.compact(threading.Event())  # the log
         assert engine.stats().messages == 1
         assert size(engine.database) < before / 2

@@ -22,7 +22,7 @@ def group_of(engine: MemoryEngine, conversation_id: str) -> Summary | None:
 
 def filled(engine: MemoryEngine) -> list[str]:
     """Two conversations about one thing, and one about another; the ids of the messages of the second."""
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     engine.remember("rent", said(RENTED, "Keep the keys of the zeppelin hangar.", day=1))
     ids = engine.remember("deposit", said(PAID, "Who keeps the zeppelin hangar keys?", day=2)).message_ids
     engine.remember("bread", said("Rye bread takes 40 minutes at 220 degrees.", "Then it rests.", day=3))

@@ -203,7 +203,7 @@ def test_what_is_recalled_together_is_joined(engine_on_both: MemoryEngine, clock
 
 
 def test_every_link_of_the_samples_leads_to_its_messages(engine: MemoryEngine) -> None:
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     samples.load(engine)
     engine.consolidate()
     found = all_links(engine)
@@ -218,7 +218,7 @@ def test_every_link_of_the_samples_leads_to_its_messages(engine: MemoryEngine) -
 
 
 def test_most_planted_references_are_found_with_their_evidence(engine: MemoryEngine) -> None:
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     samples.load(engine)
     engine.consolidate()
     rows, _ = engine.history.conversations(Page(limit=100))

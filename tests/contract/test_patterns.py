@@ -138,7 +138,7 @@ def test_people_confirm_dismiss_and_correct(engine_on_both: MemoryEngine) -> Non
 
 
 def test_every_pattern_of_the_samples_leads_to_its_messages(engine: MemoryEngine) -> None:
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     samples.load(engine)
     engine.consolidate()
     found = engine.patterns.of(HERE, everything=True)

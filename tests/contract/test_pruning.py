@@ -399,6 +399,6 @@ def test_a_prompt_does_not_outlive_what_it_held(engine: MemoryEngine, clock: Fix
 
 def test_a_pruning_that_is_to_end_does_so_after_the_piece_at_hand(engine: MemoryEngine) -> None:
     say(engine, "c", 40, *WORDS * 4)
-    engine.pruner.stop()
+    engine.pruner.closing.set()
     told = engine.pruner.prune("default", MONTH)
     assert 0 < of_messages(told, "mark") == len(WORDS) * 4 - len(listed(engine, "c")) < len(WORDS) * 4

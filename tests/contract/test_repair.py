@@ -78,7 +78,7 @@ HARMS = {
 
 
 def test_each_harm_is_found_and_mended_and_answers_stay(engine: MemoryEngine) -> None:
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     engine._parts.generation.indexer.work()
     sound = examined(engine)
     assert [f for f in sound.values() if f.problems] == []

@@ -37,7 +37,7 @@ class Strata(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.engine = MemoryEngine.open(self.folder)
-        self.engine._parts.worker.stop()  # the test decides when the background works
+        self.engine._parts.stop_background()  # the test decides when the background works
         self.said: dict[str, tuple[str, str]] = {}
         #: Quarantined messages, and conversations.
         self.held: set[str] = set()

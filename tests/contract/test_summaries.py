@@ -117,7 +117,7 @@ def test_an_erased_conversation_leaves_no_summary(engine_on_both: MemoryEngine) 
 
 
 def test_every_sample_sentence_leads_to_its_message(engine: MemoryEngine) -> None:
-    engine._parts.worker.stop()
+    engine._parts.stop_background()
     samples.load(engine)
     assert engine.consolidate() == engine.stats().conversations
     assert check(engine) >= 26
@@ -155,7 +155,7 @@ def test_a_broken_off_consolidation_goes_on_and_makes_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     with MemoryEngine.open(tmp_path / "data", clock=clock) as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         samples.load(engine)
         count = engine.stats().conversations
         real, calls = summaries.replace_from, []
@@ -172,7 +172,7 @@ def test_a_broken_off_consolidation_goes_on_and_makes_nothing_twice(
         monkeypatch.setattr(summaries, "replace_from", real)
         done = engine.stats().summaries
     with MemoryEngine.open(tmp_path / "data", clock=clock) as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         engine.consolidate()
         with engine.database.read() as db:
             summed_up = "SELECT count(DISTINCT thread_id) FROM summaries"

@@ -70,7 +70,7 @@ def test_every_row_comes_back_on_either_database(kept: Path, database_url: str, 
 def test_the_vector_index_is_rebuilt_after_a_restore(kept: Path, tmp_path: Path) -> None:
     put(kept / "backup", _in(tmp_path / "data"))
     with MemoryEngine.open(tmp_path / "data", index_threshold=100) as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         engine._parts.generation.indexer.drain()
         findings = {finding.check: finding for finding in engine.examine()}
     assert findings["vectors"].healthy, findings["vectors"].detail

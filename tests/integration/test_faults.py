@@ -75,7 +75,7 @@ def test_what_cannot_be_written_is_refused_and_the_rest_stands(
     tmp_path: Path, name: str, value: object, after: object, told: str
 ) -> None:
     with MemoryEngine.open(tmp_path / "data") as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         for number in range(5):
             say(engine, number)
         with pragma(engine, name, value, after):

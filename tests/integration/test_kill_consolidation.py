@@ -59,14 +59,14 @@ def test_a_killed_consolidation_goes_on(tmp_path: Path, seconds: float) -> None:
     process.wait(30)
     process.stdout.close()
     with MemoryEngine.open(tmp_path / "killed") as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         engine.consolidate()
         found = made(engine)
         with engine.database.read() as db:
             for table in ("consolidation_queue", "derivation_queue"):
                 assert db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
     with MemoryEngine.open(tmp_path / "whole") as engine:
-        engine._parts.worker.stop()
+        engine._parts.stop_background()
         samples.load(engine)
         engine.consolidate()
         assert found == made(engine)

@@ -1,5 +1,6 @@
 """Canaries: what is looked for is found wherever it stands, and what stands everywhere is not looked for."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ TEXT = "the vault opens with kestrel-harmonica-7731 at dusk"
 
 def found_in(folder: Path, text: str) -> int:
     """How many canaries of a text stand in the folder's files."""
-    return len(scan(folder, [], HASHER, canaries_of(HASHER, forms_of(text))).found)
+    return len(scan(folder, [], HASHER, canaries_of(HASHER, forms_of(text)), closing=threading.Event()).found)
 
 
 @pytest.mark.parametrize("before", [0, 1, 7, 8, 9, 4 * 1024 * 1024 - WINDOW // 2])
@@ -40,7 +41,15 @@ def test_what_stands_in_files_by_chance_is_not_looked_for(text: str) -> None:
 def test_a_file_outside_of_the_folder_is_looked_through_too(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").write_text(TEXT)
-    seen = scan(
-        tmp_path / "folder", [tmp_path / "elsewhere", tmp_path / "gone"], HASHER, canaries_of(HASHER, [TEXT.encode()])
-    )
+    others, wanted = [tmp_path / "elsewhere", tmp_path / "gone"], canaries_of(HASHER, [TEXT.encode()])
+    seen = scan(tmp_path / "folder", others, HASHER, wanted, closing=threading.Event())
     assert (seen.files, seen.bytes, set(seen.found.values())) == (1, len(TEXT), {"elsewhere"})
+
+
+def test_a_scan_is_broken_off_when_the_store_is_closed(tmp_path: Path) -> None:
+    closing = threading.Event()
+    closing.set()
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(2_000_000_000)  # seconds of looking
+    with pytest.raises(OSError, match="ended with code -9"):
+        scan(tmp_path, [], HASHER, canaries_of(HASHER, [TEXT.encode()]), closing=closing)

@@ -70,7 +70,7 @@ def test_acknowledged_is_recalled_before_the_index_has_it(tmp_path: Path) -> Non
     with MemoryEngine.open(tmp_path / "data", index_threshold=100) as engine:
         samples.load(engine)
         engine.examine(repair=True)
-        engine._parts.worker.stop()  # from here on nothing reaches the index
+        engine._parts.stop_background()  # from here on nothing reaches the index
         for number in range(5):
             kept = engine.remember("late", [{"role": "user", "content": f"The zeppelin {number} lands at noon."}])
             assert kept.message_ids[0] in {hit.message_id for hit in engine.recall("When does the zeppelin land?")}
