@@ -44,8 +44,18 @@ def made(engine: MemoryEngine) -> Made:
     return sorted(summaries), links, patterns
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """What stands above the words where nothing was killed."""
+    with MemoryEngine.open(tmp_path_factory.mktemp("whole")) as engine:
+        engine._parts.stop_background()
+        samples.load(engine)
+        engine.consolidate()
+        return made(engine)
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.2, 2.5])
-def test_a_killed_consolidation_goes_on(tmp_path: Path, seconds: float) -> None:
+def test_a_killed_consolidation_goes_on(tmp_path: Path, seconds: float, whole: Made) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _WORK, str(tmp_path / "killed")],
         env=clean_environment(), cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True,
@@ -61,12 +71,7 @@ def test_a_killed_consolidation_goes_on(tmp_path: Path, seconds: float) -> None:
     with MemoryEngine.open(tmp_path / "killed") as engine:
         engine._parts.stop_background()
         engine.consolidate()
-        found = made(engine)
+        assert made(engine) == whole
         with engine.database.read() as db:
             for table in ("consolidation_queue", "derivation_queue"):
                 assert db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
-    with MemoryEngine.open(tmp_path / "whole") as engine:
-        engine._parts.stop_background()
-        samples.load(engine)
-        engine.consolidate()
-        assert found == made(engine)
