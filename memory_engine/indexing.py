@@ -9,7 +9,7 @@ from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress, VectorIndex, no_progress
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
-from memory_engine.storage import changes, embeddings, outbox
+from memory_engine.storage import changes, embeddings, outbox, scopes
 from memory_engine.storage.database import Database
 
 _BATCH = 2_000
@@ -129,9 +129,8 @@ class Indexer:
 
         It is broken off when the store is closed. What the index has not got is ranked by SQL.
         """
-        with self._database.read() as db:
-            if embeddings.count_vectors(db, key, self._space_id) < self._threshold:
-                return
+        if not self._is_large(key):
+            return
         while not self._closing.is_set():
             after = self._index.watermark(key)
             with self._database.read() as db:
@@ -145,6 +144,16 @@ class Indexer:
             vectors = embeddings.unpack(rows, self._dimension)
             self._index.add(key, seqs.tolist(), vectors, watermark=int(seqs[-1]))
             progress("building the vector index", len(seqs))
+
+    def _is_large(self, key: ScopeKey) -> bool:
+        """Whether the index has the scope, or should. It is asked at each commit, and to count takes long."""
+        with self._database.read() as db:
+            if scopes.marks(db, key)[0] < self._threshold:
+                return False
+        if self._index.watermark(key):
+            return True
+        with self._database.read() as db:
+            return embeddings.count_vectors(db, key, self._space_id) >= self._threshold
 
     def rebuild(self, key: ScopeKey, progress: Progress = no_progress) -> None:
         """Make the scope's vector index anew.

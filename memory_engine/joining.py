@@ -85,22 +85,17 @@ class Parts:
         self.rewriter = None
         if (writer := store.options.summary_writer) is not None:
             stages.append("writing")
-            self.rewriter = Rewriter(store.database, writer, closing=store.closing)
-        self.consolidator = Consolidator(
-            store.database, sentences, quoter, store.options.clock, stages=stages, closing=store.closing
-        )
+            self.rewriter = Rewriter(store.database, writer)
+        self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
         hasher = Hasher.of(store.erasure_key)
         self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
         self.connections = Connections(store.database, store.options.clock, self.eraser.told)
         self.linker = Linker(
             store.database, sentences, store.options.clock,
-            lambda: (self.generation.recaller, self.generation.residents),
-            term_key=store.term_key, closing=store.closing,
+            lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
         )  # fmt: skip
-        self.grouper = Grouper(store.database, quoter, store.options.clock, closing=store.closing)
-        self.learner = Learner(
-            store.database, lambda: self.generation.residents, term_key=store.term_key, closing=store.closing
-        )
+        self.grouper = Grouper(store.database, quoter, store.options.clock)
+        self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
         files = Files(
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
@@ -114,10 +109,10 @@ class Parts:
         # made, proofs look through every file once for all that was erased meanwhile, pruning gives way to writers for
         # as long as it works, and the last waits for its writer.
         self.indexing = BackgroundWorker(lambda: self.generation.indexer.work(), at_once=True)
-        self.consolidating = BackgroundWorker(lambda: None if self.pruner.at_work else self.consolidate())
+        self.consolidating = BackgroundWorker(self.consolidate)
         self.proving = BackgroundWorker(lambda: self.prover.work())
         self.pruning = BackgroundWorker(self.pruner.work)
-        self._writing = None if self.rewriter is None else BackgroundWorker(self.rewriter.work)
+        self._writing = None if self.rewriter is None else BackgroundWorker(self._rewrite)
 
     def consolidate(self, *, all_that_wait: bool = False) -> int:
         """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
@@ -128,12 +123,19 @@ class Parts:
         Raises:
             MemoryEngineError: the store does not answer; what is done stays done.
         """
-        done = self.consolidator.finish() if all_that_wait else self.consolidator.work()
+        store_closes = self._store.closing.is_set
+        until = store_closes if all_that_wait else (lambda: store_closes() or self.pruner.at_work)
+        done = self.consolidator.finish(until) if all_that_wait else self.consolidator.work(until)
         if done and self._writing is not None:
             self._writing.notify()
-        for stage in (self.connections, self.linker, self.grouper, self.learner):
-            stage.work()
+        self.connections.work()
+        for stage in (self.linker, self.grouper, self.learner):
+            stage.work(until)
         return done
+
+    def _rewrite(self) -> None:
+        if self.rewriter is not None:
+            self.rewriter.work(self._store.closing.is_set)
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.

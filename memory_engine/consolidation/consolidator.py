@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from memory_engine.consolidation import segments
 from memory_engine.consolidation.quoting import Quotable, Quoter, quotable_in
 from memory_engine.consolidation.sentences import Sentence
+from memory_engine.consolidation.stage import Until, never
 from memory_engine.models import Message, ScopeKey, to_micros
 from memory_engine.ports import Clock, Embedder
 from memory_engine.storage import messages, scopes, summaries
@@ -29,59 +30,47 @@ class Consolidator:
     """Keeps the summaries of one store up with what was said."""
 
     def __init__(
-        self,
-        database: Database,
-        embedder: Embedder,
-        quoter: Quoter,
-        clock: Clock,
-        *,
-        stages: Sequence[Stage],
-        closing: threading.Event,
+        self, database: Database, embedder: Embedder, quoter: Quoter, clock: Clock, stages: Sequence[Stage]
     ) -> None:
-        """Prepare; nothing is done yet.
-
-        Args:
-            database: the store's.
-            embedder: a local one, which tells topics apart.
-            quoter: chooses what is quoted.
-            clock: tells which conversations fell silent.
-            stages: those that a conversation goes on to.
-            closing: tells it to begin no other conversation.
-        """
+        """Take a local embedder, which tells topics apart, and the stages that a conversation goes on to."""
         self._database = database
         self._embedder = embedder
         self._quoter = quoter
         self._clock = clock
         self._stages = stages
-        self._closing = closing
         self._alone = threading.Lock()  # two at once would do the same work
 
-    def work(self) -> int:
+    def work(self, until: Until = never) -> int:
         """Consolidate every conversation that is due, and return how many there were.
 
         Raises:
             StoreError: the store does not answer; what is done stays done.
         """
-        return self._all(to_micros(self._clock.now()) - int(QUIET_SECONDS * 1_000_000))
+        return self._all(to_micros(self._clock.now()) - int(QUIET_SECONDS * 1_000_000), until)
 
-    def finish(self) -> int:
+    def finish(self, until: Until = never) -> int:
         """Consolidate every conversation that waits, due or not, and return how many there were.
 
         Raises:
             StoreError: the store does not answer; what is done stays done.
         """
-        return self._all(_FOR_EVER)
+        return self._all(_FOR_EVER, until)
 
-    def _all(self, quiet_since: int) -> int:
+    def _all(self, quiet_since: int, until: Until) -> int:
+        """Each conversation once: one that is spoken in without a pause would be due again at once, and for ever."""
         done = 0
         with self._alone:
-            while not self._closing.is_set() and self._one(quiet_since):
-                done += 1
+            with self._database.read() as db:
+                waiting = summaries.due(db, quiet_since=quiet_since, messages=_MANY_MESSAGES)
+            for key, thread_id in waiting:
+                if until():
+                    break
+                done += self._one(key, thread_id)
         return done
 
-    def _one(self, quiet_since: int) -> bool:
+    def _one(self, key: ScopeKey, thread_id: str) -> bool:
         with self._database.read() as db:
-            queued = summaries.due(db, quiet_since=quiet_since, messages=_MANY_MESSAGES)
+            queued = summaries.queued(db, key, thread_id)
             if queued is None:
                 return False
             first = summaries.open_segment(db, queued)

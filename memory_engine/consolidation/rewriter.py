@@ -1,6 +1,5 @@
 """Has a writer put summaries in better words, in the background; what it cites is checked, or the quotations stay."""
 
-import threading
 from collections.abc import Sequence
 
 from memory_engine.checks import check_text
@@ -25,8 +24,8 @@ _LONGEST_SENTENCE = 600
 class Rewriter(StageWorker):
     """Keeps the written summaries of one store up with what was said."""
 
-    def __init__(self, database: Database, writer: SummaryWriter, *, closing: threading.Event) -> None:
-        super().__init__(closing)
+    def __init__(self, database: Database, writer: SummaryWriter) -> None:
+        super().__init__()
         self._database = database
         self._writer = writer
         #: Why the writer could not be asked last, or None.

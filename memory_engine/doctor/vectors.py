@@ -7,7 +7,7 @@ from memory_engine.errors import IndexUnavailable
 from memory_engine.generation import Generation
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress
-from memory_engine.storage import embeddings, outbox
+from memory_engine.storage import embeddings, outbox, scopes
 
 _BATCH = 500
 
@@ -50,6 +50,8 @@ def _unusable(
 
 def _is_indexed(generation: Generation, key: ScopeKey) -> bool:
     with generation.database.read() as db:
+        if scopes.marks(db, key)[0] < generation.threshold:
+            return False  # as many messages were never said; one of several chunks has several vectors
         return embeddings.count_vectors(db, key, generation.space_id) >= generation.threshold
 
 

@@ -1,6 +1,5 @@
 """Sums up a conversation together with those that are linked with it, after its links were found."""
 
-import threading
 from collections.abc import Sequence
 
 from memory_engine.consolidation.quoting import Quotable, Quoter
@@ -22,8 +21,8 @@ _WORDS = 200
 class Grouper(StageWorker):
     """Keeps the summaries of groups up with links and with what was said."""
 
-    def __init__(self, database: Database, quoter: Quoter, clock: Clock, *, closing: threading.Event) -> None:
-        super().__init__(closing)
+    def __init__(self, database: Database, quoter: Quoter, clock: Clock) -> None:
+        super().__init__()
         self._database = database
         self._quoter = quoter
         self._clock = clock

@@ -4,7 +4,6 @@ What it looks at is bounded: the conversation's newest messages, words that few 
 likely others; so a link costs the same whatever the number of conversations.
 """
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -61,10 +60,9 @@ class Linker(StageWorker):
         recall: Callable[[], tuple[Recaller, ResidentScopes]],
         *,
         term_key: bytes,
-        closing: threading.Event,
     ) -> None:
         """Take a local embedder for summaries, and a function that tells who recalls at the moment."""
-        super().__init__(closing)
+        super().__init__()
         self._database = database
         self._embedder = embedder
         self._clock = clock

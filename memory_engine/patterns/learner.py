@@ -3,7 +3,6 @@
 Only what people say themselves counts: an assistant that repeats what was recalled makes nothing stronger.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from math import log, sqrt
 
@@ -34,16 +33,9 @@ _TOPICS, _OFTEN = 3, 3
 class Learner(StageWorker):
     """Keeps the patterns of one store up with what was said."""
 
-    def __init__(
-        self,
-        database: Database,
-        residents: Callable[[], ResidentScopes],
-        *,
-        term_key: bytes,
-        closing: threading.Event,
-    ) -> None:
+    def __init__(self, database: Database, residents: Callable[[], ResidentScopes], *, term_key: bytes) -> None:
         """Take a function that tells who knows the scopes' words at the moment."""
-        super().__init__(closing)
+        super().__init__()
         self._database = database
         self._residents = residents
         self._term_key = term_key

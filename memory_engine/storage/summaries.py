@@ -72,18 +72,19 @@ def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: i
         db.execute(insert(ConsolidationRow).values(**row, messages=messages, newest_at=now))
 
 
-def due(db: Connection, *, quiet_since: int, messages: int) -> Queued | None:
-    """The conversation that waits longest among those silent since `quiet_since` or with so many messages."""
+def due(db: Connection, *, quiet_since: int, messages: int) -> list[tuple[ScopeKey, str]]:
+    """The threads that were silent since `quiet_since` or got so many messages, those that wait longest first."""
     ripe = (ConsolidationRow.newest_at <= quiet_since) | (ConsolidationRow.messages >= messages)
-    row = db.execute(select(ConsolidationRow).where(ripe).order_by(ConsolidationRow.newest_at).limit(1)).first()
-    if row is None:
-        return None
-    return Queued(
-        key=ScopeKey(row.namespace_id, row.scope_id),
-        thread_id=row.thread_id,
-        messages=row.messages,
-        newest_at=row.newest_at,
-    )
+    columns = (ConsolidationRow.namespace_id, ConsolidationRow.scope_id, ConsolidationRow.thread_id)
+    rows = db.execute(select(*columns).where(ripe).order_by(ConsolidationRow.newest_at))
+    return [(ScopeKey(row.namespace_id, row.scope_id), row.thread_id) for row in rows]
+
+
+def queued(db: Connection, key: ScopeKey, thread_id: str) -> Queued | None:
+    """What waits of a thread, or None."""
+    here = (ConsolidationRow.namespace_id == key.namespace_id, ConsolidationRow.thread_id == thread_id)
+    row = db.execute(select(ConsolidationRow.messages, ConsolidationRow.newest_at).where(*here)).first()
+    return row and Queued(key=key, thread_id=thread_id, messages=row.messages, newest_at=row.newest_at)
 
 
 def oldest_waiting(db: Connection) -> int | None:
@@ -92,14 +93,18 @@ def oldest_waiting(db: Connection) -> int | None:
 
 
 def take_from_queue(db: Connection, queued: Queued) -> bool:
-    """Take the conversation from the queue unless something came to it since it was read."""
+    """Take the conversation from the queue, where it stays if something came to it since it was read.
+
+    Returns:
+        Whether it was in the queue still; if not, somebody else took it.
+    """
     here = (
         ConsolidationRow.namespace_id == queued.key.namespace_id,
         ConsolidationRow.thread_id == queued.thread_id,
-        ConsolidationRow.messages == queued.messages,
-        ConsolidationRow.newest_at == queued.newest_at,
     )
-    return db.execute(delete(ConsolidationRow).where(*here)).rowcount == 1
+    as_read = (ConsolidationRow.messages == queued.messages, ConsolidationRow.newest_at == queued.newest_at)
+    taken = db.execute(delete(ConsolidationRow).where(*here, *as_read)).rowcount == 1
+    return taken or db.execute(select(ConsolidationRow.thread_id).where(*here)).first() is not None
 
 
 def open_segment(db: Connection, queued: Queued) -> int:

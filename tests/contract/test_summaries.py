@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from memory_engine import MemoryEngine, Page, Scope
 from memory_engine.consolidation.consolidator import Consolidator
+from memory_engine.consolidation.quoting import Quoter
 from memory_engine.errors import ConversationNotFound, Erased
 from memory_engine.storage import summaries
 from tests import samples
@@ -149,6 +150,53 @@ def test_the_background_waits_for_silence_or_many_messages(engine: MemoryEngine,
     engine.remember("many", [{"role": "user", "content": f"Number {n} is a prime."} for n in range(20)])
     consolidator.work()
     assert engine.history.summaries("many")
+
+
+def test_a_conversation_that_never_pauses_is_summed_up_once_a_round(
+    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, choose = engine_on_both, Quoter.chosen
+    engine._parts.stop_background()
+    engine.remember("c", talk())
+
+    def while_somebody_speaks(*given: Any, **named: Any) -> Any:
+        engine.remember("c", [{"role": "user", "content": "And the zeppelin is sold to Mira."}])
+        return choose(*given, **named)
+
+    monkeypatch.setattr(Quoter, "chosen", while_somebody_speaks)
+    assert engine.consolidate() == 1
+    monkeypatch.undo()
+    assert check(engine) == 2, "what was read is summed up"
+    assert engine.consolidate() == 1, "and what came meanwhile waits"
+    newest = engine.history.messages("c", Page(limit=1))[0][0]
+    assert max(summary.last_seq for summary in engine.history.summaries("c")) == newest.seq
+    assert engine.consolidate() == 0
+
+
+def test_what_another_has_summed_up_meanwhile_is_left_alone(
+    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, choose = engine_on_both, Quoter.chosen
+    engine._parts.stop_background()
+    engine.remember("c", talk())
+
+    def while_another_takes_it(*given: Any, **named: Any) -> Any:
+        with engine.database.write() as db:
+            db.execute(text("DELETE FROM consolidation_queue"))
+        return choose(*given, **named)
+
+    monkeypatch.setattr(Quoter, "chosen", while_another_takes_it)
+    engine.consolidate()
+    assert engine.stats().summaries == 0
+
+
+def test_the_background_gives_way_to_a_pruning(engine: MemoryEngine, clock: FixedClock) -> None:
+    engine._parts.stop_background()
+    engine.remember("c", talk())
+    clock.advance(seconds=61)
+    with engine.pruner._one_at_a_time:
+        assert engine._parts.consolidate() == 0
+    assert engine._parts.consolidate() == 1
 
 
 def test_a_broken_off_consolidation_goes_on_and_makes_nothing_twice(

@@ -57,3 +57,17 @@ def test_why_not_tells_of_what_was_no_candidate(tmp_path: Path) -> None:
         missed = [fate for fate in fates if fate.stage == "candidate"]
         assert missed
         assert all(0 <= fate.figures["score"] < 0.5 for fate in missed)
+
+
+def test_a_small_scope_is_not_counted_at_each_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    monkeypatch.setattr("memory_engine.indexing.embeddings.count_vectors", lambda *of: counted.append(of) or 0)
+    with MemoryEngine.open(tmp_path / "data", index_threshold=100) as engine:
+        engine._parts.stop_background()
+        for number in range(10):
+            engine.remember("c", [{"role": "user", "content": f"sailing number {number}"}])
+            engine._parts.generation.indexer.drain()
+        assert not counted
+        engine.remember("c", [{"role": "user", "content": f"sailing on day {number}"} for number in range(100)])
+        engine._parts.generation.indexer.drain()
+        assert len(counted) == 1
