@@ -2,7 +2,9 @@
 
 Run it by hand: `python -m bench.soak` (an hour; `--seconds` for less). People write, ask, chat offline, edit, erase and
 quarantine, each in conversations of their own; the store grows to a size and is then kept there by erasing, so that
-what grows besides is a leak. Printed: resident memory, file handles, and latencies in each tenth of the time.
+what grows besides is a leak. Printed in each tenth of the time: resident memory, file handles, the floor, which is what
+a fixed piece of work takes that has nothing to do with the service and tells a machine that gets slower from a service
+that does, and latencies.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from memory_engine.ports import Progress, no_progress
 
 _PLACES = ("harbour", "station", "orchard", "museum", "library", "bakery", "quarry", "theatre")
 _TENTHS = 10
+#: Numbers that the floor adds up: some milliseconds.
+_FLOOR = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,8 @@ class Report:
     """What was seen, tenth by tenth of the time."""
 
     samples: list[list[Sample]] = field(default_factory=lambda: [[] for _ in range(_TENTHS)])
+    #: Seconds of CPU of the fixed piece of work.
+    floor: list[list[float]] = field(default_factory=lambda: [[] for _ in range(_TENTHS)])
     #: Seconds of each request, by what it was.
     taken: list[dict[str, list[float]]] = field(default_factory=lambda: [{} for _ in range(_TENTHS)])
     failed: list[str] = field(default_factory=list)
@@ -134,6 +140,7 @@ def run(folder: Path, *, seconds: float, people: int, keeps: int, progress: Prog
         while time.monotonic() - begin < seconds:
             now = sample(service.pid)
             report.samples[tenth()].append(now)
+            report.floor[tenth()].append(_floor())
             progress("MB in use", now.resident // 1_000_000)
             stop.wait(min(1.0, seconds / (2 * _TENTHS)))
         stop.set()
@@ -150,20 +157,30 @@ def sample(pid: int) -> Sample:
     return Sample(resident=int(resident) * 1024, handles=len(list(Path(f"/proc/{pid}/fd").iterdir())))
 
 
+def _floor() -> float:
+    started = time.thread_time()  # the thread's own, because the people's threads take turns with it
+    sum(number * number for number in range(_FLOOR))
+    return time.thread_time() - started
+
+
 def table(report: Report) -> str:
     """The figures as Markdown."""
     kinds = sorted({kind for tenth in report.taken for kind in tenth})
     lines = [
         f"{report.requests:,} requests, {len(report.failed)} failed.",
         "",
-        f"| tenth | MB | handles | {' | '.join(f'{kind}, ms' for kind in kinds)} |",
-        f"|{'---|' * (3 + len(kinds))}",
+        f"| tenth | MB | handles | floor, ms | {' | '.join(f'{kind}, ms' for kind in kinds)} |",
+        f"|{'---|' * (4 + len(kinds))}",
     ]
-    for number, (samples, taken) in enumerate(zip(report.samples, report.taken, strict=True), 1):
+    for number, (samples, floor, taken) in enumerate(zip(report.samples, report.floor, report.taken, strict=True), 1):
         size = f"{max(s.resident for s in samples) / 1e6:.0f} | {max(s.handles for s in samples)}" if samples else " | "
-        pace = [f"{1000 * statistics.median(taken[kind]):.1f}" if taken.get(kind) else "" for kind in kinds]
+        pace = [_median(floor), *(_median(taken.get(kind, [])) for kind in kinds)]
         lines.append(f"| {number} | {size} | {' | '.join(pace)} |")
     return "\n".join(lines)
+
+
+def _median(seconds: list[float]) -> str:
+    return f"{1000 * statistics.median(seconds):.1f}" if seconds else ""
 
 
 def main() -> None:
