@@ -102,8 +102,9 @@ class Indexer:
                 return done
             key = waiting[0][0]
             mine = [(change, seq) for owner, change, seq in waiting if owner == key]
-            embedded = sum(self._rememberer.embed_lacking(key, after=seq - 1, until=seq) for _, seq in mine)
-            self.replace(key, sorted({seq for _, seq in mine}))
+            seqs = sorted({seq for _, seq in mine})
+            embedded = self._rememberer.embed_these(key, seqs)
+            self.replace(key, seqs)
             if embedded or not self._rememberer.embeds_at_once:
                 self._residents.forget(key)  # vectors came after what follows them
             with self._database.write() as db:

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,9 +156,11 @@ class Prover:
                 found.setdefault(canary, set()).add(table_of_held)
             held.clear()
 
-        with self._database.read() as db:
-            for table, value in standing.cells(db):
+        with self._database.read() as db, closing(standing.cells(db)) as cells:
+            for table, value in cells:
                 if table != table_of_held or len(held) > _BLOCK:
+                    if self._closing.is_set():
+                        raise StoreUnavailable("The store is closed before an erasure is proved.")
                     look()
                     table_of_held = table
                 held += value + bytes(WINDOW)

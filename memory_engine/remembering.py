@@ -112,13 +112,28 @@ class Rememberer:
                 batch = embeddings.lacking(db, key, self._space_id, after=after, until=until, limit=_BATCH)
             if not batch:
                 return embedded
-            vectors = self._embedded(batch)
-            rows = list(zip(batch, vectors, strict=True))
-            with self._database.write() as db:
-                embeddings.insert_vectors(db, key, self._space_id, rows)
+            self._embed(key, batch)
             after = batch[-1].seq
             embedded += len(batch)
             progress("embedding", len(batch))
+
+    def embed_these(self, key: ScopeKey, seqs: Sequence[int]) -> int:
+        """Embed those of these messages of the scope that have no vector in this space; how many it were.
+
+        Raises:
+            EmbedderUnavailable: the embedder does not answer; what is done stays done.
+            StoreError: the store does not answer.
+        """
+        with self._database.read() as db:
+            lack = embeddings.lacking_of(db, key, self._space_id, seqs)
+        for start in range(0, len(lack), _BATCH):
+            self._embed(key, lack[start : start + _BATCH])
+        return len(lack)
+
+    def _embed(self, key: ScopeKey, batch: Sequence[Message]) -> None:
+        vectors = self._embedded(batch)
+        with self._database.write() as db:
+            embeddings.insert_vectors(db, key, self._space_id, list(zip(batch, vectors, strict=True)))
 
     def _embedded(self, messages: Sequence[NewMessage | Message]) -> list[tuple[bytes, ...]]:
         """The packed vectors of each message, one a chunk; the name belongs to what is embedded."""

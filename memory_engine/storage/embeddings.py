@@ -103,6 +103,16 @@ def lacking(
     return [found[seq] for seq in sorted(found)]
 
 
+def lacking_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]) -> list[Message]:
+    """Those of these messages that have terms and no vector in the space, in order."""
+    lack: list[int] = []
+    for start in range(0, len(seqs), IN_LIST):
+        query = _lacking(key, space_id).where(MessageTerms.seq.in_(seqs[start : start + IN_LIST]))
+        lack += db.execute(query).scalars()
+    found = by_seqs(db, key, lack) if lack else {}
+    return [found[seq] for seq in sorted(found)]
+
+
 def _lacking(key: ScopeKey, space_id: int) -> Select[int]:
     has_vector = (
         select(MessageEmbedding.seq)

@@ -1,6 +1,7 @@
 """SQL that reads everything: in which tables pieces of text still stand as somebody's rows."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from itertools import chain
 
 from sqlalchemy import JSON, Connection, LargeBinary, String, Text, cast, column, inspect, select, table
 
@@ -9,7 +10,7 @@ _OWN = {"erasure_receipts", "erasure_canaries", "suppressions", "erased_names", 
 _ROWS = 2_000
 
 
-def cells(db: Connection) -> Iterator[tuple[str, bytes]]:
+def cells(db: Connection) -> Generator[tuple[str, bytes]]:
     """Every text, JSON value and binary value of every table, each with the table's name."""
     database = inspect(db)
     for name in sorted(set(database.get_table_names()) - _OWN):
@@ -21,7 +22,8 @@ def cells(db: Connection) -> Iterator[tuple[str, bytes]]:
         ]
         if not columns:
             continue
-        for row in db.execute(select(*columns).select_from(table(name)).execution_options(yield_per=_ROWS)):
-            for value in row:
+        query = select(*columns).select_from(table(name)).execution_options(yield_per=_ROWS)
+        with db.execute(query) as rows:  # who breaks off leaves no cursor open on the server
+            for value in chain.from_iterable(rows):
                 if value is not None:
                     yield name, value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")

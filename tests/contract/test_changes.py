@@ -141,3 +141,22 @@ def test_the_vector_index_follows(tmp_path: Any) -> None:
         assert "Number 1 is a submarine." not in texts(engine, "submarine")
         assert all(finding.healthy for finding in engine.examine(repair=True))
         assert texts(engine, "rowing boat", k=1) == ["Number 0 is a rowing boat."]
+
+
+def test_many_changes_are_followed_in_few_transactions(
+    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_on_both
+    engine._parts.stop_background()
+    engine.remember("c", [{"role": "user", "content": f"Hangar {number} is closed."} for number in range(60)])
+    indexer, read, reads = engine._parts.generation.indexer, engine.database.read, []
+    indexer.work()
+    engine.erase(conversation_id="c")
+
+    def counted() -> Any:
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(engine.database, "read", counted)
+    assert indexer.follow() == 60
+    assert len(reads) <= 4

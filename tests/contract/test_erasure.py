@@ -464,3 +464,14 @@ def test_a_backup_of_another_store_comes_without_its_list(
             again.history.message(mine)
         with pytest.raises(ReceiptNotFound):
             again.forgetting.receipt(theirs.receipt_id)
+
+
+def test_a_proof_is_broken_off_when_the_store_is_closed(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    engine._parts.stop_background()
+    (name,) = engine.remember("c", [said(SECRET)]).message_ids
+    receipt = engine.erase(message_ids=[name])
+    engine._parts._store.closing.set()
+    with pytest.raises(StoreUnavailable, match="erasure"):
+        engine.forgetting.prove(receipt.receipt_id)
+    assert engine.forgetting.receipt(receipt.receipt_id).state == "pending"
