@@ -1,7 +1,7 @@
 """An hour of everything at once against the running service: does it keep its size, its handles and its pace?
 
-Run it by hand: `python -m bench.soak` (an hour; `--seconds` for less). People write, ask, chat offline, edit, erase and
-quarantine, each in conversations of their own; the store grows to a size and is then kept there by erasing, so that
+Run it by hand: `python -m bench.soak` (an hour; `--seconds` for less). People write, ask, chat offline, edit and erase,
+each in conversations of their own; the store grows to a size and is then kept there by erasing, so that
 what grows besides is a leak. Printed in each tenth of the time: resident memory, file handles, the floor, which is what
 a fixed piece of work takes that has nothing to do with the service and tells a machine that gets slower from a service
 that does, and latencies.

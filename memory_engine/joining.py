@@ -82,10 +82,12 @@ class Parts:
         sentences = open_embedder(DEFAULT_EMBEDDER)
         quoter = Quoter(sentences, store.options.clock, key=store.term_key)
         stages: list[Stage] = ["links", "patterns"]
-        self.rewriter = None
+        self.rewriter: Rewriter | None = None
+        self._writing: BackgroundWorker | None = None
         if (writer := store.options.summary_writer) is not None:
             stages.append("writing")
-            self.rewriter = Rewriter(store.database, writer)
+            self.rewriter = rewriter = Rewriter(store.database, writer)
+            self._writing = BackgroundWorker(lambda: rewriter.work(store.closing.is_set))
         self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
         hasher = Hasher.of(store.erasure_key)
         self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
@@ -107,12 +109,11 @@ class Parts:
         self.prover = Prover(files, self.eraser, hasher, store.options.clock, closing=store.closing)
         # Each has a thread of its own, so that none waits for another: messages get their vectors while summaries are
         # made, proofs look through every file once for all that was erased meanwhile, pruning gives way to writers for
-        # as long as it works, and the last waits for its writer.
+        # as long as it works, and the one above waits for its writer.
         self.indexing = BackgroundWorker(lambda: self.generation.indexer.work(), at_once=True)
         self.consolidating = BackgroundWorker(self.consolidate)
         self.proving = BackgroundWorker(lambda: self.prover.work())
         self.pruning = BackgroundWorker(self.pruner.work)
-        self._writing = None if self.rewriter is None else BackgroundWorker(self._rewrite)
 
     def consolidate(self, *, all_that_wait: bool = False) -> int:
         """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
@@ -132,10 +133,6 @@ class Parts:
         for stage in (self.linker, self.grouper, self.learner):
             stage.work(until)
         return done
-
-    def _rewrite(self) -> None:
-        if self.rewriter is not None:
-            self.rewriter.work(self._store.closing.is_set)
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.
@@ -199,7 +196,7 @@ class Parts:
 
 
 def join(options: Options) -> Parts:
-    """Open what the options name, migrate the database, and start the background worker.
+    """Open what the options name, migrate the database, and begin to work in the background.
 
     Raises:
         StoreInUse: another process owns the folder.

@@ -1,6 +1,7 @@
 """Summaries on both databases: each sentence leads to a message, and none outlives what it rests on."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +153,24 @@ def test_the_background_waits_for_silence_or_many_messages(engine: MemoryEngine,
     assert engine.history.summaries("many")
 
 
-def test_a_conversation_that_never_pauses_is_summed_up_once_a_round(
-    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, choose = engine_on_both, Quoter.chosen
+def summed_up_while(monkeypatch: pytest.MonkeyPatch, engine: MemoryEngine, happens: Callable[[], object]) -> None:
+    """Have something happen each time that the conversation "c", which waits, is summed up."""
+    choose = Quoter.chosen
     engine._parts.stop_background()
     engine.remember("c", talk())
 
-    def while_somebody_speaks(*given: Any, **named: Any) -> Any:
-        engine.remember("c", [{"role": "user", "content": "And the zeppelin is sold to Mira."}])
+    def chosen(*given: Any, **named: Any) -> Any:
+        happens()
         return choose(*given, **named)
 
-    monkeypatch.setattr(Quoter, "chosen", while_somebody_speaks)
+    monkeypatch.setattr(Quoter, "chosen", chosen)
+
+
+def test_a_conversation_that_never_pauses_is_summed_up_once_a_round(
+    engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, late = engine_on_both, {"role": "user", "content": "And the zeppelin is sold to Mira."}
+    summed_up_while(monkeypatch, engine, lambda: engine.remember("c", [late]))
     assert engine.consolidate() == 1
     monkeypatch.undo()
     assert check(engine) == 2, "what was read is summed up"
@@ -176,16 +183,13 @@ def test_a_conversation_that_never_pauses_is_summed_up_once_a_round(
 def test_what_another_has_summed_up_meanwhile_is_left_alone(
     engine_on_both: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, choose = engine_on_both, Quoter.chosen
-    engine._parts.stop_background()
-    engine.remember("c", talk())
+    engine = engine_on_both
 
-    def while_another_takes_it(*given: Any, **named: Any) -> Any:
+    def another_takes_it() -> None:
         with engine.database.write() as db:
             db.execute(text("DELETE FROM consolidation_queue"))
-        return choose(*given, **named)
 
-    monkeypatch.setattr(Quoter, "chosen", while_another_takes_it)
+    summed_up_while(monkeypatch, engine, another_takes_it)
     engine.consolidate()
     assert engine.stats().summaries == 0
 
