@@ -1,3 +1,5 @@
+"""The engine as a library: what one call keeps, another finds."""
+
 from memory_engine import MemoryEngine
 
 

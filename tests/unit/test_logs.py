@@ -1,3 +1,5 @@
+"""Logs: what they say, and what they do not."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Packing: what goes into a prompt, within its budget."""
+
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
