@@ -1,6 +1,7 @@
 """The two databases' engines: pragmas, the writers' lock, and the door at which their errors stop."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,6 +26,15 @@ _LOG_TIMEOUT_MS = 50
 _PAGES_AT_ONCE = 100
 #: Any number that other programs on the same PostgreSQL database are not likely to lock.
 _SETUP_LOCK = 7_305_812_449
+#: How long the connections of a service that has just ended may take to be gone from a PostgreSQL server.
+_LEAVING_SECONDS = 2.0
+#: Those of people and programs: what the server does by itself, such as autovacuum, is nobody's.
+_COMPANY = text(
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL"
+)
+#: Within a transaction the server shows what it showed first.
+_LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 
 
 class Database:
@@ -115,13 +125,16 @@ class Database:
         """See to it that nobody else uses a PostgreSQL database; that of SQLite has its folder's lock.
 
         Raises:
-            StoreInUse: another connection is open.
+            StoreInUse: another connection is open, and does not end at once.
         """
         if self.is_sqlite:
             return
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        if others := connection.execute(text(query)).scalar_one():
-            raise StoreInUse(f"{others} other connections to the database are open: stop what uses it first.")
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while others := connection.execute(_COMPANY).scalar_one():
+            if time.monotonic() > deadline:
+                raise StoreInUse(f"{others} other connections to the database are open: stop what uses it first.")
+            time.sleep(_LEAVING_SECONDS / 40)  # nothing tells when a connection has ended
+            connection.execute(_LOOK_AGAIN)
 
     def integrity_problems(self) -> list[str]:
         """What SQLite's own check finds wrong in the file; PostgreSQL keeps its own checks."""

@@ -8,8 +8,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from api import backups
 from api.client import ServiceError
@@ -168,6 +169,17 @@ def test_a_postgresql_database_in_use_is_left_alone(kept: Path, postgres_server:
         db.execute(text("SELECT 1"))
         with pytest.raises(StoreInUse):
             put(kept / "backup", url)
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_is_just_ending_is_waited_for(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    leaving = psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string())
+    ends = threading.Timer(0.3, leaving.close)
+    ends.start()
+    with closing(Database(url)) as alone, alone.read() as db:
+        alone.refuse_company(db)
+    ends.join()
 
 
 def test_a_file_has_its_name_only_when_it_is_whole_and_is_its_owners_alone(kept: Path, tmp_path: Path) -> None:
