@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from api.server import TURN_SECONDS, use_one_thread
+from api.server import TURN_SECONDS, spare_what_stays, use_one_thread
 from memory_engine import MemoryEngine, Scope
 from memory_engine.pruning import Share
 from memory_engine.retention import Policy, Rule
@@ -218,6 +218,7 @@ def main() -> None:
         else:
             build(engine, asked.messages)
         print(f"ready after {time.perf_counter() - began:.0f} s: {engine.stats().messages:,} messages", flush=True)
+        spare_what_stays()
         chosen = {"seconds": asked.seconds, "writers": asked.writers, "older_than_days": asked.older_than_days}
         result = measure(engine, asked.messages, **chosen)
     print(f"{result.marked:,} marked in {result.prune:.1f} s; the dry run took {result.dry_run:.1f} s", flush=True)

@@ -15,5 +15,5 @@ def shown(view: CatalogueView) -> dict[str, object]:
         "next": view.following(everywhere).tolist(),
         "labels": view.labels,
         "conversations": list(view.conversations),
-        "extents": {number: (each.words, each.first_at, each.last_at) for number, each in view.extents.items()},
+        "extents": [view.extents[number] for number in range(len(view.extents))],
     }

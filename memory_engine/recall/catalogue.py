@@ -4,7 +4,7 @@ Columns of one row a message, in the order of seq. A session is a span of activi
 ends it, and neighbours are neighbours within a session.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,14 +44,43 @@ class _Labels:
         return numbers[places].astype(np.int64), labels
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
-    """How far a conversation reaches; it grows."""
+    """How far a conversation reaches."""
 
     words: int
     #: Microseconds.
     first_at: int
     last_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extents:
+    """The extent of each conversation, by number; they grow.
+
+    Lists of numbers: the collector of garbage would look at every object of a scope's thousands of conversations.
+    """
+
+    words: list[int] = field(default_factory=list)
+    #: Microseconds.
+    first_at: list[int] = field(default_factory=list)
+    last_at: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, number: int) -> Extent:
+        return Extent(words=self.words[number], first_at=self.first_at[number], last_at=self.last_at[number])
+
+    def extend(self, number: int, words: int, at: int) -> None:
+        """The conversation has a message more, of so many words at that time; a new one has the next number."""
+        if number == len(self.words):
+            self.words.append(0)
+            self.first_at.append(at)
+            self.last_at.append(at)
+        self.words[number] += words
+        self.first_at[number] = min(self.first_at[number], at)
+        self.last_at[number] = max(self.last_at[number], at)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +109,8 @@ class CatalogueView:
     labels: dict[str, dict[str | None, int]]
     #: Conversation ids by number; shared likewise.
     conversations: Sequence[str | None]
-    #: Of each conversation, by number; shared, so it may be ahead of the view.
-    extents: Mapping[int, Extent]
+    #: Shared likewise, so they may be ahead of the view.
+    extents: Extents
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -138,7 +167,7 @@ class Catalogue:
         self._rows = 0
         self._buffers = {column: np.zeros(64, np.int64) for column in _COLUMNS}
         self._labels = {column: _Labels() for column in ("conversation", "role", "name", "agent")}
-        self._extents: dict[int, Extent] = {}
+        self._extents = Extents()
         self._newest: dict[int, int] = {}  # position of the newest message of each conversation
         self._sessions = 0
 
@@ -157,7 +186,7 @@ class Catalogue:
         for row in rows:
             at = self._rows
             values = {**self._values(row), "next": -1}
-            self._extend(values["conversation"], row)
+            self._extents.extend(values["conversation"], row.words, row.created_at)
             values |= self._session(values["conversation"], row.created_at)
             for column, value in values.items():
                 self._buffers[column][at] = value
@@ -166,7 +195,7 @@ class Catalogue:
             self._newest[values["conversation"]] = at
             self._rows = at + 1
 
-    def changed(self, gone: Ints, rows: Sequence[Any]) -> "Catalogue":
+    def changed(self, gone: Ints, rows: Iterable[Any]) -> "Catalogue":
         """What this would be without the messages at the positions `gone` and with these rows, which are as above."""
         came = [self._values(row) for row in rows]
         columns = {
@@ -199,12 +228,11 @@ class Catalogue:
         self._buffers |= {"previous": previous, "next": following, "session": session}
         self._sessions = int(first.sum())
         if self._rows:
-            sums = np.add.reduceat(self._buffers["words"][order], starts).tolist()
-            firsts = np.minimum.reduceat(created_at[order], starts).tolist()
-            lasts = np.maximum.reduceat(created_at[order], starts).tolist()
-            for number, extent in enumerate(zip(sums, firsts, lasts, strict=True)):
-                words, first_at, last_at = extent
-                self._extents[number] = Extent(words=words, first_at=first_at, last_at=last_at)
+            self._extents = Extents(
+                words=np.add.reduceat(self._buffers["words"][order], starts).tolist(),
+                first_at=np.minimum.reduceat(created_at[order], starts).tolist(),
+                last_at=np.maximum.reduceat(created_at[order], starts).tolist(),
+            )
             newest = order[np.append(starts[1:], self._rows) - 1].tolist()
             self._newest = dict(enumerate(newest))
 
@@ -228,11 +256,6 @@ class Catalogue:
         return CatalogueView(
             **columns, labels=labels, conversations=self._labels["conversation"].texts, extents=self._extents
         )
-
-    def _extend(self, conversation: int, row: Any) -> None:
-        known = self._extents.setdefault(conversation, Extent(words=0, first_at=row.created_at, last_at=row.created_at))
-        known.words += row.words
-        known.first_at, known.last_at = min(known.first_at, row.created_at), max(known.last_at, row.created_at)
 
     def _session(self, conversation: int, created_at: int) -> dict[str, int]:
         previous = self._newest.get(conversation, -1)

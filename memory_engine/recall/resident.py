@@ -8,11 +8,14 @@ exchanged. It is then what a fresh load would be.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_engine.lexical.analysis import TermIds
 from memory_engine.lexical.index import LexicalIndex
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Vectors
@@ -184,14 +187,15 @@ class ResidentScopes:
         before = resident.memory
         if before is not None and before.watermark == last:
             return before
-        rows = list(terms.read_after(db, key, before.watermark if before else 0))
+        found: list[TermIds] = []
+        rows = _with_terms_in(found, terms.read_after(db, key, before.watermark if before else 0))
         lexical = before.lexical if before else LexicalIndex.empty()
-        if rows:
-            lexical = lexical.appended([np.frombuffer(row.terms, "<u4") for row in rows])
         if before is None:
             resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows)
         else:
-            resident.catalogue.append(rows)
+            resident.catalogue.append(list(rows))
+        if found:
+            lexical = lexical.appended(found)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
         return resident.memory
 
@@ -249,6 +253,16 @@ class ResidentScopes:
     def _size(self, key: ScopeKey, resident: _Resident) -> int:
         lexical = 0 if resident.memory is None else resident.memory.lexical.nbytes
         return resident.catalogue.nbytes + lexical + self._exact.table(key).nbytes
+
+
+def _with_terms_in(found: list[TermIds], rows: Iterable[Any]) -> Iterator[Any]:
+    """The rows one by one, the terms of each added to `found`.
+
+    None is kept: a scope's rows, all there at once, would be looked at by the collector of garbage again and again.
+    """
+    for row in rows:
+        found.append(np.frombuffer(row.terms, "<u4"))
+        yield row
 
 
 def _differences(known: CatalogueView, now: Ints) -> tuple[Ints, Ints]:

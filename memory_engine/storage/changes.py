@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage import links, patterns, summaries
-from memory_engine.storage.messages import IN_LIST, Derived, derived_rows
+from memory_engine.storage.messages import Derived, derived_rows, in_lists
 from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
 from memory_engine.storage.scopes import take_changes
 
@@ -73,8 +73,8 @@ def delete_derived(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Remove what was derived from these messages, in every space."""
     for table in (MessageTerms, MessageEmbedding):
         here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
-        for start in range(0, len(seqs), IN_LIST):
-            db.execute(delete(table).where(*here, table.seq.in_(seqs[start : start + IN_LIST])))
+        for some in in_lists(seqs):
+            db.execute(delete(table).where(*here, table.seq.in_(some)))
 
 
 def insert_derived(db: Connection, key: ScopeKey, rows: Sequence[tuple[int, int, Derived | None]]) -> None:
@@ -90,11 +90,11 @@ def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], mom
     """These messages, by seq, with what they said at `moment` (microseconds) where they were edited since."""
     found = dict(kept)
     seqs = list(kept)
-    for start in range(0, len(seqs), IN_LIST):
+    for some in in_lists(seqs):
         query = select(MessageVersion).where(
             MessageVersion.namespace_id == key.namespace_id,
             MessageVersion.scope_id == key.scope_id,
-            MessageVersion.seq.in_(seqs[start : start + IN_LIST]),
+            MessageVersion.seq.in_(some),
             MessageVersion.replaced_at > moment,
         )
         for row in db.execute(query.order_by(MessageVersion.version.desc())):  # the oldest of them comes last
@@ -107,6 +107,6 @@ def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], mom
 
 def delete_messages(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Remove messages with everything that hangs on their rows."""
-    for start in range(0, len(seqs), IN_LIST):
+    for some in in_lists(seqs):
         here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-        db.execute(delete(ChatMessage).where(*here, ChatMessage.seq.in_(seqs[start : start + IN_LIST])))
+        db.execute(delete(ChatMessage).where(*here, ChatMessage.seq.in_(some)))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from memory_engine.models import ScopeKey
 from memory_engine.storage.schema import DerivationRow
@@ -23,16 +23,26 @@ class Waiting:
     times: int
 
 
+# Built once, because every edit, erasure and piece of a pruning asks them.
+_HERE = (
+    DerivationRow.namespace_id == bindparam("of_namespace"),
+    DerivationRow.thread_id == bindparam("of_thread"),
+    DerivationRow.stage == bindparam("of_stage"),
+)
+_KNOWN = select(DerivationRow.first_seq).where(*_HERE)
+_QUEUE = insert(DerivationRow)
+_QUEUE_AGAIN = update(DerivationRow).where(*_HERE).values(first_seq=bindparam("first"), times=DerivationRow.times + 1)
+
+
 def enqueue(db: Connection, key: ScopeKey, thread_id: str, stage: Stage, first_seq: int = 0) -> None:
     """Note that a stage is to look at a conversation from this place on; the scope's row is locked by then."""
-    here = _is(key, thread_id, stage)
-    known = db.execute(select(DerivationRow.first_seq).where(*here)).scalar()
+    here = {"of_namespace": key.namespace_id, "of_thread": thread_id, "of_stage": stage}
+    known = db.execute(_KNOWN, here).scalar()
     if known is None:
         place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
-        db.execute(insert(DerivationRow).values(**place, stage=stage, first_seq=first_seq, times=1))
+        db.execute(_QUEUE, {**place, "stage": stage, "first_seq": first_seq, "times": 1})
     else:
-        again = {"first_seq": min(first_seq, known), "times": DerivationRow.times + 1}
-        db.execute(update(DerivationRow).where(*here).values(**again))
+        db.execute(_QUEUE_AGAIN, {**here, "first": min(first_seq, known)})
 
 
 def next_for(db: Connection, stage: Stage) -> Waiting | None:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exi
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
-from memory_engine.storage.messages import IN_LIST, by_seqs, versions_in_recall
+from memory_engine.storage.messages import by_seqs, in_lists, versions_in_recall
 from memory_engine.storage.schema import ChatMessage, EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
@@ -57,6 +57,7 @@ _VECTORS_AFTER = (
         _NOT_PRUNED,
     )
     .order_by(MessageEmbedding.seq, MessageEmbedding.chunk)
+    .execution_options(yield_per=5_000)
 )
 
 
@@ -66,15 +67,18 @@ def vectors_after(
     """The vectors of messages after `seq`, in order of (seq, chunk): their seqs, and their bytes."""
     here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id, "after": seq}
     query = _VECTORS_AFTER if limit is None else _VECTORS_AFTER.limit(limit)
-    rows = db.execute(query, here).all()
-    return np.array([row.seq for row in rows], np.int64), [row.vector for row in rows]
+    seqs, vectors = list[int](), list[bytes]()
+    for row in db.execute(query, here):
+        seqs.append(row.seq)
+        vectors.append(row.vector)
+    return np.array(seqs, np.int64), vectors
 
 
 def vectors_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]) -> tuple[Seqs, list[bytes]]:
     """The vectors of these messages, in order of (seq, chunk): their seqs, and their bytes."""
     found: list[tuple[int, bytes]] = []
-    for start in range(0, len(seqs), IN_LIST):
-        wanted = MessageEmbedding.seq.in_(seqs[start : start + IN_LIST])
+    for some in in_lists(seqs):
+        wanted = MessageEmbedding.seq.in_(some)
         query = select(MessageEmbedding.seq, MessageEmbedding.vector)
         query = query.where(*_current(key, space_id), wanted, _NOT_PRUNED)
         found += [(row.seq, row.vector) for row in db.execute(query)]
@@ -106,8 +110,8 @@ def lacking(
 def lacking_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]) -> list[Message]:
     """Those of these messages that have terms and no vector in the space, in order."""
     lack: list[int] = []
-    for start in range(0, len(seqs), IN_LIST):
-        query = _lacking(key, space_id).where(MessageTerms.seq.in_(seqs[start : start + IN_LIST]))
+    for some in in_lists(seqs):
+        query = _lacking(key, space_id).where(MessageTerms.seq.in_(some))
         lack += db.execute(query).scalars()
     found = by_seqs(db, key, lack) if lack else {}
     return [found[seq] for seq in sorted(found)]

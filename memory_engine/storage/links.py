@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from sqlalchemy.orm import aliased
 
 from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
-from memory_engine.storage.messages import IN_LIST, by_seqs
+from memory_engine.storage.messages import by_seqs, in_lists
 from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkRow
 
 #: Links made by rules that one conversation keeps; of more, the strongest.
@@ -35,6 +35,19 @@ class NewLink:
     words: tuple[str, ...]
     #: Places (seq in the source, seq in the target) that show it.
     places: tuple[tuple[int, int], ...]
+
+
+# Built once, because every edit, erasure and piece of a pruning asks it.
+_RETRACT = delete(LinkRow).where(
+    LinkRow.namespace_id == bindparam("namespace_id"),
+    LinkRow.link_id.in_(
+        select(LinkMessage.link_id).where(
+            LinkMessage.namespace_id == bindparam("namespace_id"),
+            LinkMessage.scope_id == bindparam("scope_id"),
+            LinkMessage.seq.in_(bindparam("seqs", expanding=True)),
+        )
+    ),
+)
 
 
 def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> set[str]:
@@ -136,13 +149,9 @@ def set_state(db: Connection, key: ScopeKey, link_id: str, state: str, now: int)
 
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Remove the links that rest on these messages; what remains of their conversations is linked anew."""
-    for start in range(0, len(seqs), IN_LIST):
-        resting = select(LinkMessage.link_id).where(
-            LinkMessage.namespace_id == key.namespace_id,
-            LinkMessage.scope_id == key.scope_id,
-            LinkMessage.seq.in_(seqs[start : start + IN_LIST]),
-        )
-        db.execute(delete(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.link_id.in_(resting)))
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    for some in in_lists(seqs):
+        db.execute(_RETRACT, {**here, "seqs": some})
 
 
 def remove(db: Connection, key: ScopeKey, link_id: str) -> None:
@@ -194,10 +203,10 @@ def _touches(thread_id: str) -> Any:
 def _rows(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[Any]:
     rows: dict[str, Any] = {}
     here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
-    for start in range(0, len(thread_ids), IN_LIST):
-        some = {**here, "thread_ids": list(thread_ids[start : start + IN_LIST])}
+    for some in in_lists(thread_ids):
+        of_these = {**here, "thread_ids": some}
         for query in (_OF_SOURCES, _OF_TARGETS):
-            rows.update((row.link_id, row) for row in db.execute(query, some))
+            rows.update((row.link_id, row) for row in db.execute(query, of_these))
     return list(rows.values())
 
 

@@ -1,8 +1,8 @@
 """SQL of the raw stratum: messages go down once, with all that is derived from them, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bindparam, cast, func, insert, select
 
@@ -19,8 +19,15 @@ from memory_engine.storage.schema import (
 )
 from memory_engine.storage.threads import Thread, held
 
+_Value = TypeVar("_Value")
+
 #: Values in one IN list; both databases take more.
-IN_LIST = 5_000
+_IN_LIST = 5_000
+
+
+def in_lists(values: Sequence[_Value]) -> Iterator[list[_Value]]:
+    """The values in pieces, each as many as an IN list takes."""
+    return (list(values[start : start + _IN_LIST]) for start in range(0, len(values), _IN_LIST))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,8 +189,8 @@ _BY_IDS = _WITH_CONVERSATION.where(
 def find_by_ids(db: Connection, namespace_id: int, ids: Sequence[str]) -> dict[str, tuple[ScopeKey, Message]]:
     """Those of the ids that the namespace has, with the scope that each belongs to."""
     found = {}
-    for start in range(0, len(ids), IN_LIST):
-        wanted = {"namespace_id": namespace_id, "ids": list(ids[start : start + IN_LIST])}
+    for some in in_lists(ids):
+        wanted = {"namespace_id": namespace_id, "ids": some}
         for row in db.execute(_BY_IDS, wanted):
             found[row.message_id] = (ScopeKey(row.namespace_id, row.scope_id), _message(row))
     return found
@@ -207,8 +214,8 @@ def by_seqs(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, Mes
     """The messages at these places of the scope."""
     found = {}
     here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
-    for start in range(0, len(seqs), IN_LIST):
-        rows = db.execute(_BY_SEQS, {**here, "seqs": list(seqs[start : start + IN_LIST])})
+    for some in in_lists(seqs):
+        rows = db.execute(_BY_SEQS, {**here, "seqs": some})
         found.update({row.seq: _message(row) for row in rows})
     return found
 
@@ -217,8 +224,8 @@ def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, in
     """The version in force of each of these messages that is there."""
     found: dict[int, int] = {}
     here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-    for start in range(0, len(seqs), IN_LIST):
-        wanted = ChatMessage.seq.in_(seqs[start : start + IN_LIST])
+    for some in in_lists(seqs):
+        wanted = ChatMessage.seq.in_(some)
         query = select(ChatMessage.seq, ChatMessage.version).where(*here, wanted)
         found.update((row.seq, row.version) for row in db.execute(query))
     return found
@@ -236,8 +243,8 @@ def versions_in_recall(
     query = select(ChatMessage.seq, ChatMessage.version).join(AssistantThread, ITS_THREAD).where(*here, NOT_QUARANTINED)
     if not or_pruned:
         query = query.where(NOT_PRUNED)
-    for start in range(0, len(seqs), IN_LIST):
-        rows = db.execute(query.where(ChatMessage.seq.in_(seqs[start : start + IN_LIST])))
+    for some in in_lists(seqs):
+        rows = db.execute(query.where(ChatMessage.seq.in_(some)))
         found.update((row.seq, row.version) for row in rows)
     return found
 

@@ -3,40 +3,54 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from memory_engine.models import ScopeKey
 from memory_engine.storage.messages import by_seqs
 from memory_engine.storage.schema import SummaryCitation, SummaryRow, SummarySentence
 
+# Built once, because every piece of a pruning asks them.
+_CITATIONS = (
+    SummaryCitation.namespace_id == bindparam("of_namespace"),
+    SummaryCitation.scope_id == bindparam("of_scope"),
+    SummaryCitation.seq.in_(bindparam("seqs", expanding=True)),
+)
+_CITED_IN = select(SummaryCitation.summary_id, SummaryCitation.position).where(*_CITATIONS).distinct()
+_REMOVE_CITATIONS = delete(SummaryCitation).where(*_CITATIONS)
+_CITING = (
+    SummaryRow.namespace_id == bindparam("of_namespace"),
+    SummaryRow.summary_id.in_(select(SummaryCitation.summary_id).where(*_CITATIONS)),
+)
+_LET_OUTLIVE = update(SummaryRow).where(*_CITING, SummaryRow.outlived_at.is_(None)).values(outlived_at=bindparam("now"))
+_RESTS_ON = (
+    SummaryCitation.namespace_id == SummarySentence.namespace_id,
+    SummaryCitation.summary_id == SummarySentence.summary_id,
+    SummaryCitation.position == SummarySentence.position,
+)
+_RESTS_ON_NOTHING = exists().where(
+    SummarySentence.namespace_id == SummaryRow.namespace_id,
+    SummarySentence.summary_id == SummaryRow.summary_id,
+    ~exists().where(*_RESTS_ON),
+)
+_COME_BACK = update(SummaryRow).where(*_CITING, ~_RESTS_ON_NOTHING).values(outlived_at=None)
+
 
 def let_outlive(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Mark the summaries that rest on these messages, so that they are not made anew without them."""
-    citing = select(SummaryCitation.summary_id).where(*_citations(key, seqs))
-    here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.outlived_at.is_(None))
-    db.execute(update(SummaryRow).where(*here, SummaryRow.summary_id.in_(citing)).values(outlived_at=now))
+    db.execute(_LET_OUTLIVE, {**_of(key, seqs), "now": now})
 
 
 def come_back(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Take the mark back where these messages are there again and nothing else is gone."""
-    citing = select(SummaryCitation.summary_id).where(*_citations(key, seqs))
-    of_it = (
-        SummarySentence.namespace_id == SummaryRow.namespace_id,
-        SummarySentence.summary_id == SummaryRow.summary_id,
-    )
-    uncited = exists().where(*of_it, ~exists().where(*_of_sentence()))
-    here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.summary_id.in_(citing))
-    db.execute(update(SummaryRow).where(*here, ~uncited).values(outlived_at=None))
+    db.execute(_COME_BACK, _of(key, seqs))
 
 
 def settle(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Give the summaries that rest on these messages their words, because the messages go now."""
     let_outlive(db, key, seqs, now)
-    columns = (SummaryCitation.summary_id, SummaryCitation.position)
-    rows = db.execute(select(*columns).where(*_citations(key, seqs)).distinct()).all()
-    for summary_id, position in rows:
+    for summary_id, position in db.execute(_CITED_IN, _of(key, seqs)).all():
         _write_words(db, key, summary_id, position)
-    db.execute(delete(SummaryCitation).where(*_citations(key, seqs)))
+    db.execute(_REMOVE_CITATIONS, _of(key, seqs))
 
 
 def _write_words(db: Connection, key: ScopeKey, summary_id: str, position: int) -> None:
@@ -57,17 +71,5 @@ def _write_words(db: Connection, key: ScopeKey, summary_id: str, position: int) 
     db.execute(update(SummarySentence).where(*sentence, SummarySentence.text.is_(None)).values(text=words))
 
 
-def _citations(key: ScopeKey, seqs: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
-    return (
-        SummaryCitation.namespace_id == key.namespace_id,
-        SummaryCitation.scope_id == key.scope_id,
-        SummaryCitation.seq.in_(seqs),
-    )
-
-
-def _of_sentence() -> tuple[Any, ...]:
-    return (
-        SummaryCitation.namespace_id == SummarySentence.namespace_id,
-        SummaryCitation.summary_id == SummarySentence.summary_id,
-        SummaryCitation.position == SummarySentence.position,
-    )
+def _of(key: ScopeKey, seqs: Sequence[int]) -> dict[str, Any]:
+    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "seqs": list(seqs)}

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
 from memory_engine.storage import derivation_queue
-from memory_engine.storage.messages import IN_LIST, by_seqs, its_message
+from memory_engine.storage.messages import by_seqs, in_lists, its_message
 from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternRow
 
 #: Messages that are shown of one pattern, the newest of them.
@@ -88,29 +89,36 @@ def _settle(db: Connection, key: ScopeKey, sighting: Sighting) -> None:
             db.execute(update(PatternRow).where(*_is(key, row.pattern_id)).values(superseded_by=by))
 
 
+# Built once, because every edit, erasure and piece of a pruning asks them.
+_IDS: Any = bindparam("ids", expanding=True)
+_SHOWN_BY = select(PatternMessage.pattern_id).where(
+    PatternMessage.namespace_id == bindparam("of_namespace"),
+    PatternMessage.scope_id == bindparam("of_scope"),
+    PatternMessage.seq.in_(bindparam("seqs", expanding=True)),
+)
+_SHOWING = (
+    select(ChatMessage.thread_id, ChatMessage.seq)
+    .join(PatternMessage, its_message(PatternMessage))
+    .where(PatternMessage.namespace_id == bindparam("of_namespace"), PatternMessage.pattern_id.in_(_IDS))
+)
+_HERE = (PatternRow.namespace_id == bindparam("of_namespace")) & (PatternRow.scope_id == bindparam("of_scope"))
+_REINSTATE = update(PatternRow).where(_HERE, PatternRow.superseded_by.in_(_IDS)).values(superseded_by=None)
+_REMOVE = delete(PatternRow).where(_HERE, PatternRow.pattern_id.in_(_IDS))
+
+
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], *, stay: bool = False) -> None:
     """Remove the patterns that rest on these messages; what else showed them, or they if they stay, is learned anew."""
-    gone: set[str] = set()
-    for start in range(0, len(seqs), IN_LIST):
-        some = PatternMessage.seq.in_(seqs[start : start + IN_LIST])
-        query = select(PatternMessage.pattern_id).where(*_messages_in_scope(key), some)
-        gone |= set(db.execute(query).scalars())
-    for pattern_id in sorted(gone):
-        _requeue(db, key, pattern_id, set() if stay else set(seqs))
-        here = (*_in_scope(key), PatternRow.superseded_by == pattern_id)
-        db.execute(update(PatternRow).where(*here).values(superseded_by=None))
-        db.execute(delete(PatternRow).where(*_is(key, pattern_id)))
-
-
-def _requeue(db: Connection, key: ScopeKey, pattern_id: str, gone: set[int]) -> None:
-    query = (
-        select(ChatMessage.thread_id, ChatMessage.seq)
-        .join(PatternMessage, its_message(PatternMessage))
-        .where(PatternMessage.namespace_id == key.namespace_id, PatternMessage.pattern_id == pattern_id)
-    )
-    for row in db.execute(query).all():
-        if row.seq not in gone:
-            derivation_queue.enqueue(db, key, row.thread_id, "patterns", row.seq)
+    here = {"of_namespace": key.namespace_id, "of_scope": key.scope_id}
+    gone = [db.execute(_SHOWN_BY, {**here, "seqs": some}).scalars() for some in in_lists(seqs)]
+    going, first = set(seqs), dict[str, int]()
+    for some in in_lists(sorted(set(chain.from_iterable(gone)))):
+        for row in db.execute(_SHOWING, {**here, "ids": some}):
+            if stay or row.seq not in going:
+                first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
+        db.execute(_REINSTATE, {**here, "ids": some})
+        db.execute(_REMOVE, {**here, "ids": some})
+    for thread_id, seq in first.items():
+        derivation_queue.enqueue(db, key, thread_id, "patterns", seq)
 
 
 def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correction: str | None = None) -> bool:
@@ -146,10 +154,6 @@ def _in_scope(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
     return (PatternRow.namespace_id == key.namespace_id, PatternRow.scope_id == key.scope_id)
 
 
-def _messages_in_scope(key: ScopeKey) -> tuple[ColumnElement[bool], ...]:
-    return (PatternMessage.namespace_id == key.namespace_id, PatternMessage.scope_id == key.scope_id)
-
-
 def _is(key: ScopeKey, pattern_id: str) -> tuple[ColumnElement[bool], ...]:
     return (*_in_scope(key), PatternRow.pattern_id == pattern_id)
 
@@ -159,10 +163,10 @@ def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Pattern]:
     ids = [row.pattern_id for row in rows]
     if not ids:
         return []
-    for start in range(0, len(ids), IN_LIST):
+    for some in in_lists(ids):
         query = select(PatternMessage).where(
             PatternMessage.namespace_id == key.namespace_id,
-            PatternMessage.pattern_id.in_(ids[start : start + IN_LIST]),
+            PatternMessage.pattern_id.in_(some),
         )
         for row in db.execute(query.order_by(PatternMessage.seq.desc())):
             places[row.pattern_id].append((row.seq, row.start, row.end))

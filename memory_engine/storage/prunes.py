@@ -4,7 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, delete, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from memory_engine.models import ScopeKey
 from memory_engine.retention import Columns, Rows
@@ -145,6 +158,38 @@ def delete_summaries(db: Connection, key: ScopeKey, ids: Sequence[str]) -> int:
     return db.execute(delete(SummaryRow).where(*_here(SummaryRow, key), SummaryRow.summary_id.in_(ids))).rowcount
 
 
+_NOT_HELD = ~exists().where(
+    AssistantThread.namespace_id == ChatMessage.namespace_id,
+    AssistantThread.thread_id == ChatMessage.thread_id,
+    AssistantThread.held_at.is_not(None),
+)
+# Built once, because every piece of a pruning asks them.
+_THESE = (
+    ChatMessage.namespace_id == bindparam("of_namespace"),
+    ChatMessage.scope_id == bindparam("of_scope"),
+    ChatMessage.seq.in_(bindparam("seqs", expanding=True)),
+)
+_MARK = (
+    update(ChatMessage)
+    .where(*_THESE, ChatMessage.pruned_at.is_(None), ChatMessage.pinned_at.is_(None), _NOT_HELD)
+    .values(pruned_at=bindparam("now"), pruned_by=bindparam("by"))
+    .returning(ChatMessage.seq)
+)
+_UNMARK = (
+    update(ChatMessage)
+    .where(*_THESE, ChatMessage.pruned_at.is_not(None))
+    .values(pruned_at=None, pruned_by=None)
+    .returning(ChatMessage.seq)
+)
+_STILL_EXPIRED = select(ChatMessage.seq, ChatMessage.message_id).where(
+    *_THESE, ChatMessage.pruned_at.is_not(None), _NOT_HELD
+)
+
+
+def _of(key: ScopeKey, seqs: Sequence[int]) -> dict[str, Any]:
+    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "seqs": list(seqs)}
+
+
 def mark(db: Connection, key: ScopeKey, seqs: Sequence[int], *, by: str, now: int) -> list[int]:
     """Mark those of the messages that no pin, hold or mark keeps from it, and return their places.
 
@@ -155,16 +200,12 @@ def mark(db: Connection, key: ScopeKey, seqs: Sequence[int], *, by: str, now: in
         by: the rule.
         now: microseconds.
     """
-    free = (ChatMessage.pruned_at.is_(None), ChatMessage.pinned_at.is_(None), _NOT_HELD)
-    statement = update(ChatMessage).where(*_here(ChatMessage, key), ChatMessage.seq.in_(seqs), *free)
-    return sorted(db.execute(statement.values(pruned_at=now, pruned_by=by).returning(ChatMessage.seq)).scalars())
+    return sorted(db.execute(_MARK, {**_of(key, seqs), "now": now, "by": by}).scalars())
 
 
 def unmark(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[int]:
     """Take the mark from these messages, and return the places of those that had one."""
-    marked = (ChatMessage.seq.in_(seqs), ChatMessage.pruned_at.is_not(None))
-    statement = update(ChatMessage).where(*_here(ChatMessage, key), *marked)
-    return sorted(db.execute(statement.values(pruned_at=None, pruned_by=None).returning(ChatMessage.seq)).scalars())
+    return sorted(db.execute(_UNMARK, _of(key, seqs)).scalars())
 
 
 def expired(db: Connection, key: ScopeKey, until: int) -> tuple[list[int], int]:
@@ -177,9 +218,7 @@ def expired(db: Connection, key: ScopeKey, until: int) -> tuple[list[int], int]:
 
 def still_expired(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, str]:
     """Those of the messages that are marked and not held, by place, with their ids."""
-    here = (*_here(ChatMessage, key), ChatMessage.seq.in_(seqs), ChatMessage.pruned_at.is_not(None), _NOT_HELD)
-    rows = db.execute(select(ChatMessage.seq, ChatMessage.message_id).where(*here))
-    return {row.seq: row.message_id for row in rows}
+    return {row.seq: row.message_id for row in db.execute(_STILL_EXPIRED, _of(key, seqs))}
 
 
 def marked_since(db: Connection, key: ScopeKey, since: int) -> list[int]:
@@ -212,13 +251,6 @@ def marked_in(db: Connection, key: ScopeKey, thread_id: str) -> list[int]:
     here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.thread_id == thread_id)
     query = select(ChatMessage.seq).where(*here, ChatMessage.pruned_at.is_not(None))
     return list(db.execute(query.order_by(ChatMessage.seq)).scalars())
-
-
-_NOT_HELD = ~exists().where(
-    AssistantThread.namespace_id == ChatMessage.namespace_id,
-    AssistantThread.thread_id == ChatMessage.thread_id,
-    AssistantThread.held_at.is_not(None),
-)
 
 
 def _here(table: Any, key: ScopeKey) -> tuple[ColumnElement[bool], ...]:

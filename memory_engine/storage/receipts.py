@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey, from_micros
-from memory_engine.storage.messages import IN_LIST, its_message
+from memory_engine.storage.messages import in_lists, its_message
 from memory_engine.storage.schema import (
     ChatMessage,
     ErasedName,
@@ -144,8 +144,8 @@ def suppress(db: Connection, receipt_id: str, digests: Iterable[str]) -> None:
 
 def note_names(db: Connection, receipt_id: str, digests: Sequence[str]) -> None:
     """Note the ids that were erased; of one that is erased again the newest receipt counts."""
-    for start in range(0, len(digests), IN_LIST):
-        db.execute(delete(ErasedName).where(ErasedName.digest.in_(digests[start : start + IN_LIST])))
+    for some in in_lists(digests):
+        db.execute(delete(ErasedName).where(ErasedName.digest.in_(some)))
     _insert_new(db, ErasedName, receipt_id, digests)
 
 
@@ -158,18 +158,17 @@ def erased_since(db: Connection, digests: Sequence[str], moment: int) -> set[str
     """Those of the names, by their digests, that were erased after a moment, in microseconds."""
     found: set[str] = set()
     query = select(ErasedName.digest).join(ErasureReceipt, ErasureReceipt.receipt_id == ErasedName.receipt_id)
-    for start in range(0, len(digests), IN_LIST):
-        some = ErasedName.digest.in_(digests[start : start + IN_LIST])
-        found.update(db.execute(query.where(some, ErasureReceipt.requested_at > moment)).scalars())
+    for some in in_lists(digests):
+        recent = query.where(ErasedName.digest.in_(some), ErasureReceipt.requested_at > moment)
+        found.update(db.execute(recent).scalars())
     return found
 
 
 def suppressed(db: Connection, digests: Sequence[str]) -> set[str]:
     """Those of the digests that must not come back."""
     found: set[str] = set()
-    for start in range(0, len(digests), IN_LIST):
-        some = Suppression.digest.in_(digests[start : start + IN_LIST])
-        found.update(db.execute(select(Suppression.digest).where(some)).scalars())
+    for some in in_lists(digests):
+        found.update(db.execute(select(Suppression.digest).where(Suppression.digest.in_(some))).scalars())
     return found
 
 
@@ -177,8 +176,7 @@ def _insert_new(
     db: Connection, table: type[Suppression] | type[ErasedName], receipt_id: str, digests: Iterable[str]
 ) -> None:
     wanted = list(dict.fromkeys(digests))
-    for start in range(0, len(wanted), IN_LIST):
-        some = wanted[start : start + IN_LIST]
+    for some in in_lists(wanted):
         known = set(db.execute(select(table.digest).where(table.digest.in_(some))).scalars())
         rows = [{"digest": digest, "receipt_id": receipt_id} for digest in some if digest not in known]
         if rows:
@@ -188,18 +186,17 @@ def _insert_new(
 def quoting(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> dict[int, str]:
     """The messages that quote these, and are none of them, by place and in order, with their ids."""
     found: dict[int, str] = {}
-    for start in range(0, len(message_ids), IN_LIST):
-        some = MessageQuote.quoted_id.in_(message_ids[start : start + IN_LIST])
+    for some in in_lists(message_ids):
         query = select(ChatMessage.seq, ChatMessage.message_id).join(MessageQuote, its_message(MessageQuote))
-        found.update((row.seq, row.message_id) for row in db.execute(query.where(*_at(MessageQuote, key), some)))
+        query = query.where(*_at(MessageQuote, key), MessageQuote.quoted_id.in_(some))
+        found.update((row.seq, row.message_id) for row in db.execute(query))
     gone = set(message_ids)
     return {seq: name for seq, name in sorted(found.items()) if name not in gone}
 
 
 def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Leave nothing of what these messages said but that it was erased, which nobody recalls."""
-    for start in range(0, len(seqs), IN_LIST):
-        some = seqs[start : start + IN_LIST]
+    for some in in_lists(seqs):
         db.execute(delete(MessageVersion).where(*_at(MessageVersion, key), MessageVersion.seq.in_(some)))
         db.execute(delete(MessageQuote).where(*_at(MessageQuote, key), MessageQuote.seq.in_(some)))
         db.execute(
@@ -220,8 +217,7 @@ def rows_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[str, int
         "patterns": (PatternMessage, func.count(PatternMessage.pattern_id.distinct())),
     }
     found = {"messages": len(seqs), **dict.fromkeys(counted, 0)}
-    for start in range(0, len(seqs), IN_LIST):
-        some = seqs[start : start + IN_LIST]
+    for some in in_lists(seqs):
         for name, (table, count) in counted.items():
             query = select(count).where(*_at(table, key), table.seq.in_(some))
             found[name] += db.execute(query).scalar_one()
@@ -242,8 +238,7 @@ def ever_said(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Ite
 
 def own_words_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[str]:
     """What rests on these messages and has words of its own: sentences that a model wrote, corrections of patterns."""
-    for start in range(0, len(seqs), IN_LIST):
-        some = seqs[start : start + IN_LIST]
+    for some in in_lists(seqs):
         citing = select(SummaryCitation.summary_id).where(*_at(SummaryCitation, key), SummaryCitation.seq.in_(some))
         of_them = (SummarySentence.namespace_id == key.namespace_id, SummarySentence.summary_id.in_(citing))
         yield from (text for text in db.execute(select(SummarySentence.text).where(*of_them)).scalars() if text)
@@ -272,9 +267,8 @@ def derived_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[b
 
 
 def _rows(db: Connection, table: Any, key: ScopeKey, seqs: Sequence[int]) -> Iterator[Row[*tuple[Any, ...]]]:
-    for start in range(0, len(seqs), IN_LIST):
-        some = table.seq.in_(seqs[start : start + IN_LIST])
-        yield from db.execute(select(*table.__table__.columns).where(*_at(table, key), some))
+    for some in in_lists(seqs):
+        yield from db.execute(select(*table.__table__.columns).where(*_at(table, key), table.seq.in_(some)))
 
 
 def _at(table: Any, key: ScopeKey) -> tuple[Any, Any]:

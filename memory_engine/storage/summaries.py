@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import IN_LIST, ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, by_seqs
+from memory_engine.storage.messages import ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
@@ -61,6 +62,7 @@ _COUNT_IN = (
     )
     .values(messages=ConsolidationRow.messages + bindparam("more"), newest_at=bindparam("now"))
 )
+_FIRST_IN = insert(ConsolidationRow)
 
 
 def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: int) -> None:
@@ -69,7 +71,7 @@ def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: i
     # The scope's row is locked by then, so nobody comes between the two statements.
     if db.execute(_COUNT_IN, {**here, "more": messages, "now": now}).rowcount == 0:
         row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
-        db.execute(insert(ConsolidationRow).values(**row, messages=messages, newest_at=now))
+        db.execute(_FIRST_IN, {**row, "messages": messages, "newest_at": now})
 
 
 def due(db: Connection, *, quiet_since: int, messages: int) -> list[tuple[ScopeKey, str]]:
@@ -209,65 +211,77 @@ def _cited(db: Connection, namespace_id: int, *which: ColumnElement[bool]) -> li
     # Two steps: joined, a database without statistics reads every citation there is.
     ids = db.execute(select(SummaryRow.summary_id).where(*which)).scalars().all()
     found: list[tuple[int, int, int]] = []
-    for start in range(0, len(ids), IN_LIST):
+    for some in in_lists(ids):
         query = select(SummaryCitation.seq, SummaryCitation.start, SummaryCitation.end).where(
             SummaryCitation.namespace_id == namespace_id,
-            SummaryCitation.summary_id.in_(ids[start : start + IN_LIST]),
+            SummaryCitation.summary_id.in_(some),
         )
         found += [(row.seq, row.start, row.end) for row in db.execute(query)]
     return sorted(found)
 
 
+# Built once, because every edit, erasure and piece of a pruning asks them.
+_SEQS: Any = bindparam("seqs", expanding=True)
+_IDS: Any = bindparam("ids", expanding=True)
+_CITING = (
+    select(SummaryCitation.summary_id)
+    .where(SummaryCitation.namespace_id == bindparam("namespace_id"), SummaryCitation.scope_id == bindparam("scope_id"))
+    .where(SummaryCitation.seq.in_(_SEQS))
+    .distinct()
+)
+_THREADS_OF = select(ChatMessage.thread_id, ChatMessage.seq).where(
+    ChatMessage.namespace_id == bindparam("namespace_id"),
+    ChatMessage.scope_id == bindparam("scope_id"),
+    ChatMessage.seq.in_(_SEQS),
+)
+_HERE = SummaryRow.namespace_id == bindparam("namespace_id")
+_OF_THREAD = _HERE & (SummaryRow.thread_id == bindparam("thread_id"))
+_IS_GROUP = (SummaryRow.level == "group") & SummaryRow.outlived_at.is_(None)
+_REMOVE_OUTLIVED = delete(SummaryRow).where(_HERE, SummaryRow.summary_id.in_(_IDS), SummaryRow.outlived_at.is_not(None))
+_GROUPS_OF = select(SummaryRow.thread_id).where(_HERE, SummaryRow.summary_id.in_(_IDS), _IS_GROUP)
+_REMOVE_GROUP = delete(SummaryRow).where(_OF_THREAD, _IS_GROUP)
+_REMOVE_RESTING = delete(SummaryRow).where(
+    _OF_THREAD,
+    (SummaryRow.level != "segment") | (SummaryRow.last_seq >= bindparam("first_seq")),
+    SummaryRow.outlived_at.is_(None),
+)
+
+
 def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Remove the summaries that rest on these messages, or could have, and queue their conversations."""
-    for start in range(0, len(seqs), IN_LIST):
-        if citing := _citing(db, key, seqs[start : start + IN_LIST]):
-            these = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.summary_id.in_(citing))
-            db.execute(delete(SummaryRow).where(*these, SummaryRow.outlived_at.is_not(None)))
-    redo(db, key, seqs, now)
+    citing = _citing(db, key, seqs)
+    for some in in_lists(citing):
+        db.execute(_REMOVE_OUTLIVED, {"namespace_id": key.namespace_id, "ids": some})
+    _redo(db, key, seqs, citing, now)
 
 
 def redo(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """As `retract`, but that what has outlived its messages stays, because it cannot be made anew."""
+    _redo(db, key, seqs, _citing(db, key, seqs), now)
+
+
+def _redo(db: Connection, key: ScopeKey, seqs: Sequence[int], citing: Sequence[str], now: int) -> None:
+    of_namespace = {"namespace_id": key.namespace_id}
+    here = {**of_namespace, "scope_id": key.scope_id}
+    # Groups quote other conversations than the one that they are around.
+    groups = [db.execute(_GROUPS_OF, {**of_namespace, "ids": some}).scalars().all() for some in in_lists(citing)]
+    for thread_id in chain.from_iterable(groups):
+        db.execute(_REMOVE_GROUP, {**of_namespace, "thread_id": thread_id})
+        derivation_queue.enqueue(db, key, thread_id, "group")
     first: dict[str, int] = {}
-    for start in range(0, len(seqs), IN_LIST):
-        _retract_groups(db, key, seqs[start : start + IN_LIST])
+    for some in in_lists(seqs):
         # Grouped here: to group, SQLite would read every message of the namespace in the order of threads.
-        query = select(ChatMessage.thread_id, ChatMessage.seq).where(
-            ChatMessage.namespace_id == key.namespace_id,
-            ChatMessage.scope_id == key.scope_id,
-            ChatMessage.seq.in_(seqs[start : start + IN_LIST]),
-        )
-        for row in db.execute(query):
+        for row in db.execute(_THREADS_OF, {**here, "seqs": some}):
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
     for thread_id, seq in first.items():
-        here = (SummaryRow.namespace_id == key.namespace_id, SummaryRow.thread_id == thread_id)
-        rests = ((SummaryRow.level != "segment") | (SummaryRow.last_seq >= seq)) & SummaryRow.outlived_at.is_(None)
-        db.execute(delete(SummaryRow).where(*here, rests))
+        db.execute(_REMOVE_RESTING, {**of_namespace, "thread_id": thread_id, "first_seq": seq})
         enqueue(db, key, thread_id, AT_ONCE, now)
 
 
-def _citing(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Sequence[str]:
-    query = select(SummaryCitation.summary_id).where(
-        SummaryCitation.namespace_id == key.namespace_id,
-        SummaryCitation.scope_id == key.scope_id,
-        SummaryCitation.seq.in_(seqs),
-    )
-    return db.execute(query.distinct()).scalars().all()
-
-
-def _retract_groups(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Groups quote other conversations than the one that they are around."""
-    citing = _citing(db, key, seqs)
-    if not citing:
-        return
-    groups = (
-        SummaryRow.namespace_id == key.namespace_id, SummaryRow.level == "group", SummaryRow.outlived_at.is_(None)
-    )  # fmt: skip
-    found = db.execute(select(SummaryRow.thread_id).where(*groups, SummaryRow.summary_id.in_(citing))).scalars().all()
-    for thread_id in found:
-        db.execute(delete(SummaryRow).where(*groups, SummaryRow.thread_id == thread_id))
-        derivation_queue.enqueue(db, key, thread_id, "group")
+def _citing(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[str]:
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    found = [db.execute(_CITING, {**here, "seqs": some}).scalars() for some in in_lists(seqs)]
+    return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def of_conversation(db: Connection, thread: Thread) -> list[Summary]:
@@ -302,7 +316,7 @@ def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list
         & ChatMessage.seq.between(SummaryRow.first_seq, SummaryRow.last_seq)
     )
     here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-    query = _summaries().join(ChatMessage, holds).where(*here, ChatMessage.seq.in_(seqs[:IN_LIST]))
+    query = _summaries().join(ChatMessage, holds).where(*here, ChatMessage.seq.in_(next(in_lists(seqs))))
     rows = db.execute(query.where(SummaryRow.level == "segment").distinct()).all()
     return _read(db, key, rows)
 
@@ -320,8 +334,7 @@ def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:
     ids = [row.summary_id for row in rows]
     texts: dict[tuple[str, int], str | None] = {}
     citations: dict[tuple[str, int], list[tuple[int, int, int]]] = defaultdict(list)
-    for start in range(0, len(ids), IN_LIST):
-        some = ids[start : start + IN_LIST]
+    for some in in_lists(ids):
         of_sentences = select(schema.SummarySentence).where(
             schema.SummarySentence.namespace_id == key.namespace_id, schema.SummarySentence.summary_id.in_(some)
         )

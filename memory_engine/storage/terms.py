@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage.messages import (
-    IN_LIST,
     ITS_THREAD,
     NOT_PRUNED,
     NOT_QUARANTINED,
     Derived,
     by_seqs,
+    in_lists,
     its_message,
     term_columns,
 )
@@ -64,8 +64,8 @@ def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[A
 def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*tuple[Any, ...]]]:
     """As `read_after`, those of these messages that are indexed."""
     found: list[Row[*tuple[Any, ...]]] = []
-    for start in range(0, len(seqs), IN_LIST):
-        query = _READ.where(ChatMessage.seq.in_(seqs[start : start + IN_LIST]))
+    for some in in_lists(seqs):
+        query = _READ.where(ChatMessage.seq.in_(some))
         found += db.execute(query, _place(key)).all()
     return found
 

@@ -1,5 +1,6 @@
 """A catalogue that was changed is the one that would have been filled so from the beginning."""
 
+import gc
 import random
 from types import SimpleNamespace
 
@@ -54,3 +55,15 @@ def test_nothing_can_be_left() -> None:
     assert shown(empty.view()) == shown(Catalogue().view())
     empty.append(messages(7, 5))
     assert shown(empty.view()) == shown(before.view())
+
+
+def test_what_it_keeps_is_nothing_to_the_collector_of_garbage() -> None:
+    rows = [SimpleNamespace(**{**vars(row), "conversation_id": str(row.seq)}) for row in messages(7, 1_000)]
+    gc.collect()
+    before = len(gc.get_objects())
+    filled = Catalogue()
+    filled.append(rows[:500])
+    loaded = Catalogue().changed(np.zeros(0, np.int64), rows)
+    gc.collect()
+    assert len(filled.view().extents) + len(loaded.view().extents) == 1_500
+    assert len(gc.get_objects()) - before < 100
