@@ -2,9 +2,9 @@
 
 Run it by hand: `python -m bench.soak` (an hour; `--seconds` for less). People write, ask, chat offline, edit and erase,
 each in conversations of their own; the store grows to a size and is then kept there by erasing, so that
-what grows besides is a leak. Printed in each tenth of the time: resident memory, file handles, the floor, which is what
-a fixed piece of work takes that has nothing to do with the service and tells a machine that gets slower from a service
-that does, and latencies.
+what grows besides is a leak. Printed in each tenth of the time: resident memory, file handles, what waits for the
+background, latencies, and the floor, which is what a fixed piece of work takes that has nothing to do with the service
+and tells a machine that gets slower from a service that does.
 """
 
 import argparse
@@ -36,6 +36,8 @@ class Sample:
 
     resident: int
     handles: int
+    #: Commits, edits and erasures that the background has not followed yet.
+    waiting: int
 
 
 @dataclass(kw_only=True, slots=True)
@@ -138,7 +140,7 @@ def run(folder: Path, *, seconds: float, people: int, keeps: int, progress: Prog
         for thread in threads:
             thread.start()
         while time.monotonic() - begin < seconds:
-            now = sample(service.pid)
+            now = sample(service.pid, address)
             report.samples[tenth()].append(now)
             report.floor[tenth()].append(_floor())
             progress("MB in use", now.resident // 1_000_000)
@@ -150,11 +152,17 @@ def run(folder: Path, *, seconds: float, people: int, keeps: int, progress: Prog
     return report
 
 
-def sample(pid: int) -> Sample:
-    """A process's resident memory in bytes, and its open handles."""
+def sample(pid: int, address: str) -> Sample:
+    """A service's process and its queues, at this moment."""
+    parts = httpx2.get(f"{address}/ready", timeout=60, trust_env=False).json()["parts"]
+    waiting = sum(int(word) for word in parts["outbox"]["detail"].split() if word.isdigit())
+    return Sample(resident=resident_bytes(pid), handles=len(list(Path(f"/proc/{pid}/fd").iterdir())), waiting=waiting)
+
+
+def resident_bytes(pid: int) -> int:
+    """A process's resident memory."""
     status = Path(f"/proc/{pid}/status").read_text()
-    resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-    return Sample(resident=int(resident) * 1024, handles=len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def _floor() -> float:
@@ -169,14 +177,20 @@ def table(report: Report) -> str:
     lines = [
         f"{report.requests:,} requests, {len(report.failed)} failed.",
         "",
-        f"| tenth | MB | handles | floor, ms | {' | '.join(f'{kind}, ms' for kind in kinds)} |",
-        f"|{'---|' * (4 + len(kinds))}",
+        f"| tenth | MB | handles | waiting | floor, ms | {' | '.join(f'{kind}, ms' for kind in kinds)} |",
+        f"|{'---|' * (5 + len(kinds))}",
     ]
     for number, (samples, floor, taken) in enumerate(zip(report.samples, report.floor, report.taken, strict=True), 1):
-        size = f"{max(s.resident for s in samples) / 1e6:.0f} | {max(s.handles for s in samples)}" if samples else " | "
         pace = [_median(floor), *(_median(taken.get(kind, [])) for kind in kinds)]
-        lines.append(f"| {number} | {size} | {' | '.join(pace)} |")
+        lines.append(f"| {number} | {_most(samples)} | {' | '.join(pace)} |")
     return "\n".join(lines)
+
+
+def _most(samples: list[Sample]) -> str:
+    if not samples:
+        return " | | "
+    resident, handles = max(s.resident for s in samples), max(s.handles for s in samples)
+    return f"{resident / 1e6:.0f} | {handles} | {max(s.waiting for s in samples)}"
 
 
 def _median(seconds: list[float]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from memory_engine.errors import StoreError
 from memory_engine.joining import Parts
 from memory_engine.models import Stats
-from memory_engine.storage import links, messages, migrations, outbox, patterns, receipts, scopes, summaries
+from memory_engine.storage import changes, links, messages, migrations, outbox, patterns, receipts, scopes, summaries
 from memory_engine.storage.database import Database
 
 #: The number of a namespace that was never used.
@@ -38,6 +38,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
     try:
         with parts.database.read() as db:
             waiting, _ = outbox.lag(db)
+            changed = changes.count(db)
     except StoreError as exc:
         return {"database": PartStatus(ok=False, detail=exc.message)}
     dialect = "SQLite" if parts.database.is_sqlite else "PostgreSQL"
@@ -53,7 +54,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
             "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
-            "outbox": PartStatus(ok=problem is None, detail=f"{waiting} waiting"),
+            "outbox": PartStatus(ok=problem is None, detail=f"{waiting} commits and {changed} changes waiting"),
         }
     )
 

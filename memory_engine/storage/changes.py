@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage import links, patterns, summaries
@@ -32,6 +32,11 @@ def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int, int]]:
     query = select(MessageChange).order_by(MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
     rows = db.execute(query.limit(limit))
     return [(ScopeKey(row.namespace_id, row.scope_id), row.change_seq, row.seq) for row in rows]
+
+
+def count(db: Connection) -> int:
+    """How many changes are to be followed."""
+    return db.execute(select(func.count()).select_from(MessageChange)).scalar_one()
 
 
 def followed(db: Connection, key: ScopeKey, change_seq: int) -> None:

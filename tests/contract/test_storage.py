@@ -123,7 +123,7 @@ def test_the_newest_writer_names_the_agent(engine_on_both: MemoryEngine) -> None
 def test_the_outbox_is_worked_through(engine_on_both: MemoryEngine) -> None:
     engine_on_both.remember("c", [user("hi")])
     engine_on_both.examine(repair=True)
-    assert engine_on_both.parts()["outbox"].detail == "0 waiting"
+    assert engine_on_both.parts()["outbox"].detail == "0 commits and 0 changes waiting"
 
 
 def test_the_migrations_make_just_the_tables_of_the_models(database_url: str) -> None:
