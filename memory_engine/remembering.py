@@ -158,7 +158,7 @@ class Rememberer:
                 messages.insert_entries(db, thread, first, fresh, recorded_at=now)
                 pending = outbox.Pending(key=key, first_seq=first, last_seq=first + len(fresh) - 1)
                 outbox.insert_pending(db, pending, now)
-                summaries.enqueue(db, key, thread.thread_id, len(fresh), now)
+                summaries.enqueue(db, key, [thread.thread_id], len(fresh), now)
         return Remembered(
             conversation_id=conversation_id,
             thread_id=thread.thread_id,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
@@ -91,19 +91,40 @@ def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     return db.execute(select(func.count()).where(*_current(key, space_id), _NOT_PRUNED)).scalar_one()
 
 
+#: No message stands beyond it.
+_LAST_SEQ = 2**62
+# Built once, because every commit asks them.
+_HAS_VECTOR = exists().where(
+    MessageEmbedding.namespace_id == bindparam("namespace_id"),
+    MessageEmbedding.scope_id == bindparam("scope_id"),
+    MessageEmbedding.space_id == bindparam("space_id"),
+    MessageEmbedding.seq == MessageTerms.seq,
+    MessageEmbedding.version == MessageTerms.version,
+)
+_LACKING = select(MessageTerms.seq).where(
+    MessageTerms.namespace_id == bindparam("namespace_id"),
+    MessageTerms.scope_id == bindparam("scope_id"),
+    ~_HAS_VECTOR,
+)
+_LACKING_AFTER = (
+    _LACKING.where(MessageTerms.seq > bindparam("after"), MessageTerms.seq <= bindparam("until"))
+    .order_by(MessageTerms.seq)
+    .limit(bindparam("most"))
+)
+_LACKING_OF = _LACKING.where(MessageTerms.seq.in_(bindparam("seqs", expanding=True)))
+
+
 def count_lacking(db: Connection, key: ScopeKey, space_id: int) -> int:
     """How many messages have terms, so that recall should find them, and no vector in the space."""
-    return db.execute(select(func.count()).select_from(_lacking(key, space_id).subquery())).scalar_one()
+    return db.execute(select(func.count()).select_from(_LACKING.subquery()), _of(key, space_id)).scalar_one()
 
 
 def lacking(
     db: Connection, key: ScopeKey, space_id: int, *, after: int, until: int | None = None, limit: int
 ) -> list[Message]:
     """The first messages after `after`, up to `until`, that have terms and no vector in the space."""
-    query = _lacking(key, space_id).where(MessageTerms.seq > after)
-    if until is not None:
-        query = query.where(MessageTerms.seq <= until)
-    found = by_seqs(db, key, list(db.execute(query.order_by(MessageTerms.seq).limit(limit)).scalars()))
+    which = {"after": after, "until": _LAST_SEQ if until is None else until, "most": limit}
+    found = by_seqs(db, key, list(db.execute(_LACKING_AFTER, {**_of(key, space_id), **which}).scalars()))
     return [found[seq] for seq in sorted(found)]
 
 
@@ -111,20 +132,13 @@ def lacking_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]
     """Those of these messages that have terms and no vector in the space, in order."""
     lack: list[int] = []
     for some in in_lists(seqs):
-        query = _lacking(key, space_id).where(MessageTerms.seq.in_(some))
-        lack += db.execute(query).scalars()
+        lack += db.execute(_LACKING_OF, {**_of(key, space_id), "seqs": some}).scalars()
     found = by_seqs(db, key, lack) if lack else {}
     return [found[seq] for seq in sorted(found)]
 
 
-def _lacking(key: ScopeKey, space_id: int) -> Select[int]:
-    has_vector = (
-        select(MessageEmbedding.seq)
-        .where(*_current(key, space_id), MessageEmbedding.seq == MessageTerms.seq)
-        .where(MessageEmbedding.version == MessageTerms.version)
-    )
-    here = (MessageTerms.namespace_id == key.namespace_id, MessageTerms.scope_id == key.scope_id)
-    return select(MessageTerms.seq).where(*here, ~has_vector.exists())
+def _of(key: ScopeKey, space_id: int) -> dict[str, int]:
+    return {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "space_id": space_id}
 
 
 def insert_vectors(

@@ -128,7 +128,7 @@ def _redo_summaries(db: Connection, rows: Sequence[Any], now: int) -> None:
     for row in rows:
         here = (SummaryRow.namespace_id == row.namespace_id, SummaryRow.thread_id == row.thread_id)
         db.execute(delete(SummaryRow).where(*here))
-        summaries.enqueue(db, ScopeKey(row.namespace_id, row.scope_id), row.thread_id, summaries.AT_ONCE, now)
+        summaries.enqueue(db, ScopeKey(row.namespace_id, row.scope_id), [row.thread_id], summaries.AT_ONCE, now)
 
 
 def _delete_patterns(db: Connection, rows: Sequence[Any], _now: int) -> None:

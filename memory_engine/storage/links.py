@@ -37,7 +37,7 @@ class NewLink:
     places: tuple[tuple[int, int], ...]
 
 
-# Built once, because every edit, erasure and piece of a pruning asks it.
+# Built once, because every edit, erasure and piece of a pruning asks the first, and every turn the second.
 _RETRACT = delete(LinkRow).where(
     LinkRow.namespace_id == bindparam("namespace_id"),
     LinkRow.link_id.in_(
@@ -47,6 +47,14 @@ _RETRACT = delete(LinkRow).where(
             LinkMessage.seq.in_(bindparam("seqs", expanding=True)),
         )
     ),
+)
+_PAIR: Any = bindparam("pair", expanding=True)
+_TOUCH = (
+    update(LinkRow)
+    .where(
+        LinkRow.namespace_id == bindparam("of_namespace"), LinkRow.source_id.in_(_PAIR), LinkRow.target_id.in_(_PAIR)
+    )
+    .values(used_at=bindparam("now"))
 )
 
 
@@ -104,9 +112,7 @@ def _turned(places: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
 
 def touch(db: Connection, key: ScopeKey, one: str, other: str, now: int) -> None:
     """The links between these two were used."""
-    pair = (one, other)
-    here = (LinkRow.namespace_id == key.namespace_id, LinkRow.source_id.in_(pair), LinkRow.target_id.in_(pair))
-    db.execute(update(LinkRow).where(*here).values(used_at=now))
+    db.execute(_TOUCH, {"of_namespace": key.namespace_id, "pair": [one, other], "now": now})
 
 
 def _replace(db: Connection, key: ScopeKey, before: Any, new: NewLink, now: int) -> None:

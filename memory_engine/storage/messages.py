@@ -231,6 +231,16 @@ def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, in
     return found
 
 
+# Asked at every recall, so built once.
+_IN_RECALL_OR_PRUNED = (
+    select(ChatMessage.seq, ChatMessage.version)
+    .join(AssistantThread, ITS_THREAD)
+    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
+    .where(ChatMessage.seq.in_(bindparam("seqs", expanding=True)), NOT_QUARANTINED)
+)
+_IN_RECALL = _IN_RECALL_OR_PRUNED.where(NOT_PRUNED)
+
+
 def versions_in_recall(
     db: Connection, key: ScopeKey, seqs: Sequence[int], *, or_pruned: bool = False
 ) -> dict[int, int]:
@@ -238,14 +248,11 @@ def versions_in_recall(
 
     What is pruned keeps all that was derived from it, so that it can come back: with `or_pruned` it is there too.
     """
+    query = _IN_RECALL_OR_PRUNED if or_pruned else _IN_RECALL
     found: dict[int, int] = {}
-    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-    query = select(ChatMessage.seq, ChatMessage.version).join(AssistantThread, ITS_THREAD).where(*here, NOT_QUARANTINED)
-    if not or_pruned:
-        query = query.where(NOT_PRUNED)
     for some in in_lists(seqs):
-        rows = db.execute(query.where(ChatMessage.seq.in_(some)))
-        found.update((row.seq, row.version) for row in rows)
+        here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "seqs": some}
+        found.update((row.seq, row.version) for row in db.execute(query, here))
     return found
 
 

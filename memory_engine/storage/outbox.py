@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from memory_engine.models import ScopeKey
 from memory_engine.storage.schema import OutboxRow
@@ -17,7 +17,12 @@ class Pending:
     last_seq: int
 
 
+# Built once, because every commit asks them.
 _INSERT = insert(OutboxRow)
+_HERE = (OutboxRow.namespace_id == bindparam("of_namespace"), OutboxRow.scope_id == bindparam("of_scope"))
+_OLDEST = select(OutboxRow).order_by(OutboxRow.created_at, OutboxRow.first_seq).limit(bindparam("most"))
+_FIRST_WAITING = select(func.min(OutboxRow.first_seq)).where(*_HERE)
+_DELETE_UNTIL = delete(OutboxRow).where(*_HERE, OutboxRow.last_seq <= bindparam("until"))
 
 
 def insert_pending(db: Connection, pending: Pending, now: int) -> None:
@@ -30,23 +35,20 @@ def insert_pending(db: Connection, pending: Pending, now: int) -> None:
 
 def oldest(db: Connection, limit: int) -> list[Pending]:
     """The oldest rows."""
-    query = select(OutboxRow).order_by(OutboxRow.created_at, OutboxRow.first_seq).limit(limit)
     return [
         Pending(key=ScopeKey(row.namespace_id, row.scope_id), first_seq=row.first_seq, last_seq=row.last_seq)
-        for row in db.execute(query)
+        for row in db.execute(_OLDEST, {"most": limit})
     ]
 
 
 def first_waiting(db: Connection, key: ScopeKey) -> int | None:
     """The `seq` of the scope's first message that waits, or None when none does."""
-    here = (OutboxRow.namespace_id == key.namespace_id, OutboxRow.scope_id == key.scope_id)
-    return db.execute(select(func.min(OutboxRow.first_seq)).where(*here)).scalar()
+    return db.execute(_FIRST_WAITING, {"of_namespace": key.namespace_id, "of_scope": key.scope_id}).scalar()
 
 
 def delete_until(db: Connection, key: ScopeKey, seq: int) -> None:
     """Remove the scope's rows whose messages all stand at or before `seq`."""
-    here = (OutboxRow.namespace_id == key.namespace_id, OutboxRow.scope_id == key.scope_id)
-    db.execute(delete(OutboxRow).where(*here, OutboxRow.last_seq <= seq))
+    db.execute(_DELETE_UNTIL, {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "until": seq})
 
 
 def lag(db: Connection) -> tuple[int, int | None]:

@@ -1,12 +1,12 @@
 """SQL of summaries, of what they rest on, and of which conversations are to be consolidated."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, text, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
@@ -55,23 +55,20 @@ def _summaries() -> Select[*tuple[Any, ...]]:
     )
 
 
-_COUNT_IN = (
-    update(ConsolidationRow)
-    .where(
-        ConsolidationRow.namespace_id == bindparam("of_namespace"), ConsolidationRow.thread_id == bindparam("of_thread")
-    )
-    .values(messages=ConsolidationRow.messages + bindparam("more"), newest_at=bindparam("now"))
+# The same words in both databases, which SQLAlchemy builds differently for each.
+_COUNT_IN = text(
+    "INSERT INTO consolidation_queue (namespace_id, scope_id, thread_id, messages, newest_at) "
+    "VALUES (:namespace_id, :scope_id, :thread_id, :messages, :now) "
+    "ON CONFLICT (namespace_id, thread_id) DO UPDATE "
+    "SET messages = consolidation_queue.messages + excluded.messages, newest_at = excluded.newest_at"
 )
-_FIRST_IN = insert(ConsolidationRow)
 
 
-def enqueue(db: Connection, key: ScopeKey, thread_id: str, messages: int, now: int) -> None:
-    """Note that so many messages came to a conversation; `now` in microseconds."""
-    here = {"of_namespace": key.namespace_id, "of_thread": thread_id}
-    # The scope's row is locked by then, so nobody comes between the two statements.
-    if db.execute(_COUNT_IN, {**here, "more": messages, "now": now}).rowcount == 0:
-        row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
-        db.execute(_FIRST_IN, {**row, "messages": messages, "newest_at": now})
+def enqueue(db: Connection, key: ScopeKey, thread_ids: Iterable[str], messages: int, now: int) -> None:
+    """Note that so many messages came to each of these conversations; `now` in microseconds."""
+    row = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "messages": messages, "now": now}
+    if rows := [{**row, "thread_id": thread_id} for thread_id in thread_ids]:
+        db.execute(_COUNT_IN, rows)
 
 
 def due(db: Connection, *, quiet_since: int, messages: int) -> list[tuple[ScopeKey, str]]:
@@ -273,9 +270,10 @@ def _redo(db: Connection, key: ScopeKey, seqs: Sequence[int], citing: Sequence[s
         # Grouped here: to group, SQLite would read every message of the namespace in the order of threads.
         for row in db.execute(_THREADS_OF, {**here, "seqs": some}):
             first[row.thread_id] = min(row.seq, first.get(row.thread_id, row.seq))
-    for thread_id, seq in first.items():
-        db.execute(_REMOVE_RESTING, {**of_namespace, "thread_id": thread_id, "first_seq": seq})
-        enqueue(db, key, thread_id, AT_ONCE, now)
+    if first:
+        of_each = [{**of_namespace, "thread_id": thread_id, "first_seq": seq} for thread_id, seq in first.items()]
+        db.execute(_REMOVE_RESTING, of_each)
+    enqueue(db, key, first, AT_ONCE, now)
 
 
 def _citing(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[str]:
@@ -308,16 +306,24 @@ def of_whole(db: Connection, thread: Thread) -> Summary | None:
     return next(iter(_read(db, thread.key, rows)), None) if rows else None
 
 
-def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Summary]:
-    """The summaries of the segments in which these messages stand."""
-    holds = (
+_OF_SEGMENTS_WITH = (
+    _summaries()
+    .join(
+        ChatMessage,
         (ChatMessage.namespace_id == SummaryRow.namespace_id)
         & (ChatMessage.thread_id == SummaryRow.thread_id)
-        & ChatMessage.seq.between(SummaryRow.first_seq, SummaryRow.last_seq)
+        & ChatMessage.seq.between(SummaryRow.first_seq, SummaryRow.last_seq),
     )
-    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
-    query = _summaries().join(ChatMessage, holds).where(*here, ChatMessage.seq.in_(next(in_lists(seqs))))
-    rows = db.execute(query.where(SummaryRow.level == "segment").distinct()).all()
+    .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
+    .where(ChatMessage.seq.in_(_SEQS), SummaryRow.level == "segment")
+    .distinct()
+)
+
+
+def of_segments_with(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Summary]:
+    """The summaries of the segments in which these messages stand."""
+    here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    rows = db.execute(_OF_SEGMENTS_WITH, {**here, "seqs": list(seqs)}).all()
     return _read(db, key, rows)
 
 
@@ -330,28 +336,36 @@ def _of_thread(queued: Queued) -> tuple[ColumnElement[bool], ...]:
     return (SummaryRow.namespace_id == queued.key.namespace_id, SummaryRow.thread_id == queued.thread_id)
 
 
+_SENTENCES = (
+    select(schema.SummarySentence)
+    .where(schema.SummarySentence.namespace_id == bindparam("namespace_id"))
+    .where(schema.SummarySentence.summary_id.in_(_IDS))
+    .order_by(schema.SummarySentence.position)
+)
+_CITATIONS = (
+    select(SummaryCitation)
+    .where(SummaryCitation.namespace_id == bindparam("namespace_id"), SummaryCitation.summary_id.in_(_IDS))
+    .order_by(SummaryCitation.seq, SummaryCitation.start)
+)
+
+
 def _read(db: Connection, key: ScopeKey, rows: Sequence[Any]) -> list[Summary]:
     ids = [row.summary_id for row in rows]
     texts: dict[tuple[str, int], str | None] = {}
     citations: dict[tuple[str, int], list[tuple[int, int, int]]] = defaultdict(list)
     for some in in_lists(ids):
-        of_sentences = select(schema.SummarySentence).where(
-            schema.SummarySentence.namespace_id == key.namespace_id, schema.SummarySentence.summary_id.in_(some)
-        )
-        for row in db.execute(of_sentences.order_by(schema.SummarySentence.position)):
+        these = {"namespace_id": key.namespace_id, "ids": some}
+        for row in db.execute(_SENTENCES, these):
             texts[row.summary_id, row.position] = row.text
-        of_citations = select(SummaryCitation).where(
-            SummaryCitation.namespace_id == key.namespace_id, SummaryCitation.summary_id.in_(some)
-        )
-        for cited in db.execute(of_citations.order_by(SummaryCitation.seq, SummaryCitation.start)):
+        for cited in db.execute(_CITATIONS, these):
             citations[cited.summary_id, cited.position].append((cited.seq, cited.start, cited.end))
     said = by_seqs(db, key, sorted({seq for places in citations.values() for seq, _, _ in places}))
     sentences: dict[str, list[SummarySentence]] = defaultdict(list)
-    for (summary_id, position), text in texts.items():
+    for (summary_id, position), words in texts.items():
         spans = [(said[seq], start, end) for seq, start, end in citations[summary_id, position]]
         quoted = " ".join(message.text[start:end] for message, start, end in spans)
         rests_on = tuple(Citation(message_id=m.message_id, start=start, end=end) for m, start, end in spans)
-        sentences[summary_id].append(SummarySentence(text=quoted if text is None else text, citations=rests_on))
+        sentences[summary_id].append(SummarySentence(text=quoted if words is None else words, citations=rests_on))
     return [
         Summary(
             summary_id=row.summary_id,
