@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from assistant import CustomAssistant, PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
@@ -402,3 +402,21 @@ def test_a_pruning_that_is_to_end_does_so_after_the_piece_at_hand(engine: Memory
     engine.pruner.closing.set()
     told = engine.pruner.prune("default", MONTH)
     assert 0 < of_messages(told, "mark") == len(WORDS) * 4 - len(listed(engine, "c")) < len(WORDS) * 4
+
+
+def test_a_piece_asks_no_more_of_many_conversations_than_of_one(engine: MemoryEngine) -> None:
+    engine._parts.stop_background()
+    say(engine, "one", 40, *WORDS)
+    engine.consolidate()
+    asked: list[str] = []
+    with engine.database.write() as db:
+        event.listen(db.engine, "before_cursor_execute", lambda *statement: asked.append(statement[2]))
+    engine.pruner.prune("default", MONTH)
+    of_one = len(asked)
+    for word in WORDS:
+        say(engine, word, 40, word)
+    engine.consolidate()
+    asked.clear()
+    engine.pruner.prune("default", MONTH)
+    assert of_one > 5
+    assert len(asked) <= of_one
