@@ -13,6 +13,8 @@ from memory_engine.storage import changes, embeddings, outbox, scopes
 from memory_engine.storage.database import Database
 
 _BATCH = 2_000
+#: Rows of a queue that are read at once.
+_ROWS = 500
 _RETRY_SECONDS = 5.0
 #: Without a commit for so long it is calm; what waits for that is done so often at the least.
 _CALM_SECONDS, _ROUND_SECONDS = 2.0, 30.0
@@ -43,13 +45,13 @@ class Indexer:
         self._closing = closing
 
     def work(self) -> None:
-        """Do all that waits.
+        """Do all that waits, what was committed and what was changed in turns: neither may keep the other waiting.
 
         Raises:
             MemoryEngineError: the store, the embedder or the index does not answer; what waits stays.
         """
-        self.drain()
-        self.follow()
+        while self._drain_some() + self._follow_some():
+            pass
 
     def drain(self) -> int:
         """Work through the outbox as it stands, until the store is closed, and return how many rows were done.
@@ -57,27 +59,27 @@ class Indexer:
         Raises:
             MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.
         """
-        done = 0
-        while True:
-            with self._database.read() as db:
-                pending = outbox.oldest(db, 500)
-            if not pending:
-                return done
-            spans = {
-                row.key: (
-                    min(r.first_seq for r in pending if r.key == row.key),
-                    max(r.last_seq for r in pending if r.key == row.key),
-                )
-                for row in pending
-            }
-            for key, (first, last) in spans.items():
-                self._embed(key, first, last)
-                self.catch_up(key)
-                if self._closing.is_set():
-                    return done
-                with self._database.write() as db:
-                    outbox.delete_until(db, key, last)
-            done += len(pending)
+        return sum(iter(self._drain_some, 0))
+
+    def _drain_some(self) -> int:
+        """The oldest rows of the outbox; how many were done, none once the store is closed."""
+        with self._database.read() as db:
+            pending = outbox.oldest(db, _ROWS)
+        spans = {
+            row.key: (
+                min(r.first_seq for r in pending if r.key == row.key),
+                max(r.last_seq for r in pending if r.key == row.key),
+            )
+            for row in pending
+        }
+        for key, (first, last) in spans.items():
+            self._embed(key, first, last)
+            self.catch_up(key)
+            if self._closing.is_set():
+                return 0
+            with self._database.write() as db:
+                outbox.delete_until(db, key, last)
+        return len(pending)
 
     def _embed(self, key: ScopeKey, first: int, last: int) -> None:
         for start in range(first, last + 1, _BATCH):
@@ -94,22 +96,24 @@ class Indexer:
         Raises:
             MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.
         """
-        done = 0
-        while True:
-            with self._database.read() as db:
-                waiting = changes.waiting(db, 500)
-            if not waiting or self._closing.is_set():
-                return done
-            key = waiting[0][0]
-            mine = [(change, seq) for owner, change, seq in waiting if owner == key]
-            seqs = sorted({seq for _, seq in mine})
-            embedded = self._rememberer.embed_these(key, seqs)
-            self.replace(key, seqs)
-            if embedded or not self._rememberer.embeds_at_once:
-                self._residents.forget(key)  # vectors came after what follows them
-            with self._database.write() as db:
-                changes.followed(db, key, mine[-1][0])
-            done += len(mine)
+        return sum(iter(self._follow_some, 0))
+
+    def _follow_some(self) -> int:
+        """The first scope's oldest changes; how many there were, none once the store is closed."""
+        with self._database.read() as db:
+            waiting = changes.waiting(db, _ROWS)
+        if not waiting or self._closing.is_set():
+            return 0
+        key = waiting[0][0]
+        mine = [(change, seq) for owner, change, seq in waiting if owner == key]
+        seqs = sorted({seq for _, seq in mine})
+        embedded = self._rememberer.embed_these(key, seqs)
+        self.replace(key, seqs)
+        if embedded or not self._rememberer.embeds_at_once:
+            self._residents.forget(key)  # vectors came after what follows them
+        with self._database.write() as db:
+            changes.followed(db, key, mine[-1][0])
+        return len(mine)
 
     def replace(self, key: ScopeKey, seqs: Sequence[int]) -> None:
         """Have the index hold what SQL has of these messages, where it holds the scope at all.

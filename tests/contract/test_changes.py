@@ -9,6 +9,8 @@ from sqlalchemy import text
 
 from memory_engine import MemoryEngine, Page, Scope
 from memory_engine.errors import ConversationNotFound, Erased, InvalidInput, MessageNotFound
+from memory_engine.models import ScopeKey
+from memory_engine.storage import changes
 from tests.fakes import FixedClock
 
 TABLES = ("chat_messages", "message_versions", "message_terms", "message_embeddings")
@@ -141,6 +143,25 @@ def test_the_vector_index_follows(tmp_path: Any) -> None:
         assert "Number 1 is a submarine." not in texts(engine, "submarine")
         assert all(finding.healthy for finding in engine.examine(repair=True))
         assert texts(engine, "rowing boat", k=1) == ["Number 0 is a rowing boat."]
+
+
+def test_changes_are_followed_while_commits_never_cease(engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine._parts.stop_background()
+    (name,) = engine.remember("c", [said("Hangar 1 is closed.")]).message_ids
+    engine.edit(name, {"content": "Hangar 1 is open."})
+    indexer, behind = engine._parts.generation.indexer, list[int]()
+    catch_up = indexer.catch_up
+
+    def meanwhile(key: ScopeKey) -> None:
+        with engine.database.read() as db:
+            behind.append(changes.count(db))
+        if len(behind) < 5:
+            engine.remember("c", [said("And another.")])
+        catch_up(key)
+
+    monkeypatch.setattr(indexer, "catch_up", meanwhile)
+    indexer.work()
+    assert behind == [1, 0, 0, 0, 0]
 
 
 def test_many_changes_are_followed_in_few_transactions(
