@@ -54,7 +54,7 @@ class Indexer:
             pass
 
     def drain(self) -> int:
-        """Work through the outbox as it stands, until the store is closed, and return how many rows were done.
+        """Work through the outbox until nothing waits or the store is closed, and return how many rows were done.
 
         Raises:
             MemoryEngineError: the store, the embedder or the index does not answer; the rows stay.

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, fun
 
 from memory_engine.models import Message, ScopeKey, Space
 from memory_engine.ports import Vectors
-from memory_engine.storage.messages import by_seqs, in_lists, versions_in_recall
+from memory_engine.storage.messages import LAST_SEQ, by_seqs, in_lists, versions_in_recall
 from memory_engine.storage.schema import ChatMessage, EmbeddingSpace, MessageEmbedding, MessageTerms
 
 Seqs = NDArray[np.int64]
@@ -91,8 +91,6 @@ def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     return db.execute(select(func.count()).where(*_current(key, space_id), _NOT_PRUNED)).scalar_one()
 
 
-#: No message stands beyond it.
-_LAST_SEQ = 2**62
 # Built once, because every commit asks them.
 _HAS_VECTOR = exists().where(
     MessageEmbedding.namespace_id == bindparam("namespace_id"),
@@ -123,7 +121,7 @@ def lacking(
     db: Connection, key: ScopeKey, space_id: int, *, after: int, until: int | None = None, limit: int
 ) -> list[Message]:
     """The first messages after `after`, up to `until`, that have terms and no vector in the space."""
-    which = {"after": after, "until": _LAST_SEQ if until is None else until, "most": limit}
+    which = {"after": after, "until": LAST_SEQ if until is None else until, "most": limit}
     found = by_seqs(db, key, list(db.execute(_LACKING_AFTER, {**_of(key, space_id), **which}).scalars()))
     return [found[seq] for seq in sorted(found)]
 

@@ -23,11 +23,18 @@ _Value = TypeVar("_Value")
 
 #: Values in one IN list; both databases take more.
 _IN_LIST = 5_000
+#: No message stands beyond it.
+LAST_SEQ = 2**62
 
 
 def in_lists(values: Sequence[_Value]) -> Iterator[list[_Value]]:
     """The values in pieces, each as many as an IN list takes."""
     return (list(values[start : start + _IN_LIST]) for start in range(0, len(values), _IN_LIST))
+
+
+def of_these(key: ScopeKey, seqs: Sequence[int]) -> dict[str, Any]:
+    """These messages, as statements name them that are built once and must not use the columns' own names."""
+    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "seqs": list(seqs)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,11 @@
 """SQL of summaries that stay when messages go which they rest on, because a policy says so."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from memory_engine.models import ScopeKey
-from memory_engine.storage.messages import by_seqs
+from memory_engine.storage.messages import by_seqs, of_these
 from memory_engine.storage.schema import SummaryCitation, SummaryRow, SummarySentence
 
 # Built once, because every piece of a pruning asks them.
@@ -37,20 +36,20 @@ _COME_BACK = update(SummaryRow).where(*_CITING, ~_RESTS_ON_NOTHING).values(outli
 
 def let_outlive(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Mark the summaries that rest on these messages, so that they are not made anew without them."""
-    db.execute(_LET_OUTLIVE, {**_of(key, seqs), "now": now})
+    db.execute(_LET_OUTLIVE, {**of_these(key, seqs), "now": now})
 
 
 def come_back(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
     """Take the mark back where these messages are there again and nothing else is gone."""
-    db.execute(_COME_BACK, _of(key, seqs))
+    db.execute(_COME_BACK, of_these(key, seqs))
 
 
 def settle(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     """Give the summaries that rest on these messages their words, because the messages go now."""
     let_outlive(db, key, seqs, now)
-    for summary_id, position in db.execute(_CITED_IN, _of(key, seqs)).all():
+    for summary_id, position in db.execute(_CITED_IN, of_these(key, seqs)).all():
         _write_words(db, key, summary_id, position)
-    db.execute(_REMOVE_CITATIONS, _of(key, seqs))
+    db.execute(_REMOVE_CITATIONS, of_these(key, seqs))
 
 
 def _write_words(db: Connection, key: ScopeKey, summary_id: str, position: int) -> None:
@@ -69,7 +68,3 @@ def _write_words(db: Connection, key: ScopeKey, summary_id: str, position: int) 
         SummarySentence.position == position,
     )
     db.execute(update(SummarySentence).where(*sentence, SummarySentence.text.is_(None)).values(text=words))
-
-
-def _of(key: ScopeKey, seqs: Sequence[int]) -> dict[str, Any]:
-    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "seqs": list(seqs)}

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from memory_engine.models import ScopeKey
 from memory_engine.retention import Columns, Rows
-from memory_engine.storage.messages import its_message
+from memory_engine.storage.messages import its_message, of_these
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageVersion, SummaryRow, SummarySentence
 
 #: Rows that are read at once.
@@ -186,10 +186,6 @@ _STILL_EXPIRED = select(ChatMessage.seq, ChatMessage.message_id).where(
 )
 
 
-def _of(key: ScopeKey, seqs: Sequence[int]) -> dict[str, Any]:
-    return {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "seqs": list(seqs)}
-
-
 def mark(db: Connection, key: ScopeKey, seqs: Sequence[int], *, by: str, now: int) -> list[int]:
     """Mark those of the messages that no pin, hold or mark keeps from it, and return their places.
 
@@ -200,12 +196,12 @@ def mark(db: Connection, key: ScopeKey, seqs: Sequence[int], *, by: str, now: in
         by: the rule.
         now: microseconds.
     """
-    return sorted(db.execute(_MARK, {**_of(key, seqs), "now": now, "by": by}).scalars())
+    return sorted(db.execute(_MARK, {**of_these(key, seqs), "now": now, "by": by}).scalars())
 
 
 def unmark(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[int]:
     """Take the mark from these messages, and return the places of those that had one."""
-    return sorted(db.execute(_UNMARK, _of(key, seqs)).scalars())
+    return sorted(db.execute(_UNMARK, of_these(key, seqs)).scalars())
 
 
 def expired(db: Connection, key: ScopeKey, until: int) -> tuple[list[int], int]:
@@ -218,7 +214,7 @@ def expired(db: Connection, key: ScopeKey, until: int) -> tuple[list[int], int]:
 
 def still_expired(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, str]:
     """Those of the messages that are marked and not held, by place, with their ids."""
-    return {row.seq: row.message_id for row in db.execute(_STILL_EXPIRED, _of(key, seqs))}
+    return {row.seq: row.message_id for row in db.execute(_STILL_EXPIRED, of_these(key, seqs))}
 
 
 def marked_since(db: Connection, key: ScopeKey, since: int) -> list[int]:

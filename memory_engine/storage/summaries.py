@@ -11,14 +11,12 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import ITS_THREAD, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
+from memory_engine.storage.messages import ITS_THREAD, LAST_SEQ, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
 #: Messages of a queue row that is to be done at once.
 AT_ONCE = 1_000_000
-#: No message stands beyond it.
-_LAST_SEQ = 2**62
 #: A sentence's text, None for a quotation, and what it rests on as (seq, start, end).
 SentencePlaces = tuple[str | None, tuple[tuple[int, int, int], ...]]
 
@@ -123,7 +121,7 @@ def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, la
             ChatMessage.thread_id == thread_id,
             NOT_QUARANTINED,
             NOT_PRUNED,
-            ChatMessage.seq.between(first, _LAST_SEQ if last is None else last),
+            ChatMessage.seq.between(first, LAST_SEQ if last is None else last),
             ChatMessage.recallable,
             ChatMessage.role.in_(("user", "assistant")),
             ChatMessage.content != "",

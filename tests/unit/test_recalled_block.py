@@ -1,3 +1,5 @@
+"""No text, whatever it says, ends the recalled block or forges a line, a source or a speaker in it."""
+
 import re
 import unicodedata
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""Secrets are redacted wherever they stand, and what only looks like one is left."""
+
 import time
 
 import pytest
