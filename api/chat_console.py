@@ -92,7 +92,7 @@ class ChatConsole:
     def _recall(self) -> None:
         if (prompt := self._kept_prompt()) is not None:
             block = prompt["manifest"].get("block")
-            shown = "Nothing was recalled." if block is None else prompt["messages"][block]["content"]
+            shown = "Nothing was recalled." if block is None else _block_of(prompt["messages"], block)
             _out.print(shown, markup=False, highlight=False)
 
     def _prompt(self) -> None:
@@ -183,3 +183,10 @@ def _reason(why: Any) -> str:
         return why
     words = ", ".join(why.get("words") or ()) or "by its meaning"
     return f"rank {why['rank']}, score {why['score']:.2f}, {words}"
+
+
+def _block_of(messages: list[dict[str, Any]], block: dict[str, int]) -> str:
+    """The block of recalled text in a prompt's messages."""
+    content = messages[block["message"]]["content"]
+    text = content if isinstance(content, str) else content[0]["text"]
+    return str(text[block["start"] : block["end"]])

@@ -1,301 +1,316 @@
-"""Chat Completions passed on: the client gets the model's bytes as they are.
+"""Chat Completions passed on with memory: what the client gets is the model server's answer, whatever the memory does.
 
-Where it names a conversation, memory is added and the turn is remembered; without one nothing is.
+Where a request names a conversation, its messages are stored, what is recalled is added to its newest user message, and
+the answer is stored after it. Nothing that goes wrong with that costs the client its answer.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import Any
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-import httpx2
+import structlog
 
-from assistant.chat_request import NAMES
+from assistant.chat_request import ChatRequest
 from assistant.context_manager import ContextManager, Prompt
-from assistant.errors import ModelUnreachable
+from assistant.ledger import Ledger, ProxiedCall
+from assistant.model_reply import ModelReply, StreamedReply
+from assistant.model_server import Answered, ModelServer, as_bytes
+from assistant.packing import Block, units_of, whole_turns, with_block
 from assistant.prompt_request import PromptRequest
 from assistant.settings import Settings
-from memory_engine import MemoryEngine, Message, NewMessage, RecallHit, Scope
-from memory_engine.checks import check_name
-from memory_engine.parsing import parse_message
+from assistant.storage.contexts import newest_for
+from memory_engine import MemoryEngine, NewMessage, RecallHit, Scope
+from memory_engine.alignment import plain
+from memory_engine.errors import ConversationNotFound, StoreError
+from memory_engine.following import Followed
+from memory_engine.lenient_parsing import Notice, lenient_message
 
-_DEFAULT_URL = "https://api.openai.com/v1"
+T = TypeVar("T")
+
 #: Tokens that memory may take in a request that is passed on, besides what the client sent.
 MEMORY_TOKENS = 2_000
-#: Headers of the model's server that the client is shown.
-_SHOWN = ("content-type", "retry-after", "x-request-id", "openai-processing-ms", "openai-version")
-#: Statuses after which the fallback model is asked, as long as nothing of an answer has come.
-_FALLS_BACK = (404, 500, 502, 503, 504)
+#: Stored messages that are considered for what stands before a client's window.
+_BEFORE = 200
+#: Roles of the client's instructions, which are its own affair and are not stored.
+_INSTRUCTIONS = ("system", "developer")
+_OK = 200
+_log = structlog.get_logger("memory_engine.proxy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remembering:
-    """What is remembered of a request that names its conversation."""
+    """Where the answer to a request is stored."""
 
     scope: Scope
     conversation_id: str
-    manifest_id: str
+    #: The message that it comes after; None where none of the client's was stored.
+    after: str | None
+    manifest_id: str = ""
     #: The evidence that was added, best first.
-    recalled: tuple[RecallHit, ...]
+    recalled: tuple[RecallHit, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """A request as it goes on."""
 
-    body: dict[str, Any]
-    #: None where nothing is remembered.
-    remembering: Remembering | None
+    request: ChatRequest
+    scope: Scope
+    model: str
+    changed: bytes
+    #: The request without memory, where it was added; None where nothing was.
+    plain: bytes | None = None
+    #: None where the answer is not stored.
+    remembering: Remembering | None = None
+    #: What is known not to be stored, and what went wrong, as codes.
+    notices: frozenset[str] = frozenset()
 
 
-class Passed:
-    """The answer of the model's server, to be read once."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sent:
+    """The client's messages as they can be stored."""
 
-    def __init__(self, response: httpx2.Response, stack: AsyncExitStack) -> None:
-        self._response = response
-        self._stack = stack
-        self.status = response.status_code
-        self.headers = {name: value for name, value in response.headers.items() if name in _SHOWN}
+    messages: Sequence[NewMessage]
+    #: The number of each in the request.
+    numbers: Sequence[int]
 
-    async def read(self) -> AsyncIterator[bytes]:
-        """Its bytes as they come.
 
-        Raises:
-            ModelUnreachable: the connection broke.
-        """
-        try:
-            async for piece in self._response.aiter_raw():
-                yield piece
-        except httpx2.HTTPError as exc:
-            raise ModelUnreachable("The connection to the model's server broke.") from exc
-        finally:
-            await self.close()
+@dataclass(kw_only=True, slots=True)
+class Memories:
+    """What is being found out for one request."""
 
-    async def close(self) -> None:
-        """Let the connection go."""
-        await self._stack.aclose()
+    notices: set[str] = field(default_factory=set)
+    remembering: Remembering | None = None
+    messages: list[Any] | None = None
 
 
 class ChatProxy:
     """Passes requests on for one memory."""
 
-    def __init__(self, engine: MemoryEngine, context_manager: ContextManager, settings: Settings) -> None:
+    def __init__(
+        self, engine: MemoryEngine, context_manager: ContextManager, ledger: Ledger, settings: Settings
+    ) -> None:
         self._engine = engine
         self._context_manager = context_manager
+        self._ledger = ledger
         self._settings = settings
+        self.server = ModelServer(settings)
+        #: How often each thing went wrong since the start, by code.
+        self.failures: Counter[str] = Counter()
 
-    def prepare(self, body: Mapping[str, Any], named: str | None, scope: Scope) -> Prepared:
-        """Keep what is new of a request, add what is remembered to it, and take our own fields out.
-
-        Args:
-            body: as the client sent it; `check_read` has seen it.
-            named: the conversation that a header names; `metadata` of the body may name it too.
-            scope: whose memory it is.
+    def prepare(self, request: ChatRequest, scope: Scope) -> Prepared:
+        """Store what is new of a request, and add what is remembered to it.
 
         Raises:
-            InvalidInput: a message cannot be kept; nothing was.
             ConversationNotFound: the thread, or another user's conversation, is not there.
         """
-        forwarded, conversation_id = self._without_names(dict(body), named, scope)
-        forwarded["model"] = self._settings.model_aliases.get(str(forwarded.get("model")), forwarded.get("model"))
-        if conversation_id is None:
-            return Prepared(body=forwarded, remembering=None)
-        check_name(conversation_id, "conversation_id")
-        sent = forwarded["messages"]
-        said = self._keep(conversation_id, sent, scope)
-        if said is None:  # nothing that a person said: there is nothing to recall for
-            remembering = Remembering(scope=scope, conversation_id=conversation_id, manifest_id="", recalled=())
-            return Prepared(body=forwarded, remembering=remembering)
-        prompt = self._prompt(conversation_id, said, sent, scope)
-        forwarded["messages"] = _with_memory(sent, prompt)
-        remembering = Remembering(
-            scope=scope, conversation_id=conversation_id, manifest_id=prompt.manifest_id, recalled=prompt.recalled
-        )
-        return Prepared(body=forwarded, remembering=remembering)
+        found = Memories(notices=set(request.notices))
+        if request.is_remembered:
+            self._guarded("not_stored", found, lambda: self._remember(request, scope, found))
+        return self._prepared(request, scope, found)
 
-    async def forward(self, prepared: Prepared) -> Passed:
-        """Ask the model's server, and the fallback model where the one that was asked is gone or fails.
+    def without_memory(self, request: ChatRequest, scope: Scope, notice: str) -> Prepared:
+        """The request as it goes on where the memory takes too long."""
+        self.failures[notice] += 1
+        return self._prepared(request, scope, Memories(notices={*request.notices, notice}))
 
-        Raises:
-            ModelUnreachable: the server does not answer.
-        """
-        passed = await self._asked(prepared.body)
-        if passed.status in _FALLS_BACK and prepared.body.get("model") != self._settings.fallback_model:
-            other = await self._asked({**prepared.body, "model": self._settings.fallback_model})
-            if other.status == 200:
-                await passed.close()
-                return other
-            await other.close()
-        return passed
+    def store_answer(self, prepared: Prepared, reply: ModelReply) -> set[str]:
+        """Store the answers that a reply gives; one that broke off as incomplete. Returns what went wrong, as codes."""
+        remembering, found = prepared.remembering, Memories()
+        if remembering is None:
+            return set()
+        notices: set[Notice] = set()
+        about = {"manifest_id": remembering.manifest_id}
+        given = [choice.stored(notices, about) for choice in reply.choices]
+        answers = [answer for answer in given if answer is not None]
+        found.notices |= notices
+        for notice in notices:
+            self.failures[notice] += 1
+        if answers:
+            self._guarded("answer_not_stored", found, lambda: self._answer(remembering, answers))
+        return found.notices
 
-    async def models(self) -> Passed:
-        """The models of the server.
-
-        Raises:
-            ModelUnreachable: it does not answer.
-        """
-        return await self._sent("GET", "/models", None)
-
-    def remember_reply(self, remembering: Remembering, raw: bytes, *, streamed: bool) -> None:
-        """Keep the reply that these bytes are; one that broke off as incomplete."""
-        reply, complete = _of_stream(raw) if streamed else _of_body(raw)
-        if reply is None:
-            return
-        metadata = {"manifest_id": remembering.manifest_id, **({} if complete else {"incomplete": True})}
-        new = NewMessage(role="assistant", text=reply.get("content") or "", tool_calls=_calls(reply), metadata=metadata)
-        if new.text.strip() or new.tool_calls:
-            self._engine.remember(remembering.conversation_id, [new], scope=remembering.scope)
-
-    def _without_names(
-        self, body: dict[str, Any], named: str | None, scope: Scope
-    ) -> tuple[dict[str, Any], str | None]:
-        metadata = body.get("metadata")
-        if isinstance(metadata, Mapping):
-            if named is None and "conversation_id" in metadata:
-                named = metadata["conversation_id"]
-            if named is None and "thread_id" in metadata:
-                named = self._engine.history.conversation_of(metadata["thread_id"], scope=scope)
-            rest = {name: value for name, value in metadata.items() if name not in NAMES}
-            body["metadata"] = rest
-            if not rest:
-                del body["metadata"]
-        return body, named
-
-    def _keep(self, conversation_id: str, sent: Sequence[Mapping[str, Any]], scope: Scope) -> Message | None:
-        """Keep those of the messages that are new, and return the last that the person said."""
-        given = [_said(message, number) for number, message in enumerate(sent) if message.get("role") in _KEPT]
-        said = [self._engine.history.as_kept(message) for message in given]
-        kept = self._engine.history.newest(conversation_id, len(said) + 1, scope=scope)
-        new = said[_known(said, kept) :]
-        if new:
-            self._engine.remember(conversation_id, new, scope=scope)
-        rows = self._engine.history.newest(conversation_id, len(said) + 1, scope=scope)
-        return next((row for row in reversed(rows) if row.role == "user" and row.text.strip()), None)
-
-    def _prompt(self, conversation_id: str, said: Message, sent: Sequence[Mapping[str, Any]], scope: Scope) -> Prompt:
-        """What is remembered for what was said, without what the client sent itself."""
-        request = PromptRequest(
-            conversation_id=conversation_id, message=said.text, agent=None, message_id=said.message_id,
-            before_seq=said.seq, token_budget=MEMORY_TOKENS + self._context_manager.counter.count(said.text),
+    def note_call(self, prepared: Prepared, model: str, reply: ModelReply, seconds: float) -> None:
+        """Put a call into the cost account; tokens are counted here where the server does not say them."""
+        call = ProxiedCall(
+            conversation_id=prepared.remembering.conversation_id if prepared.remembering else "",
+            message_id=(prepared.remembering.after or "") if prepared.remembering else "",
+            model=model, seconds=seconds, usage=reply.usage, prompt=prepared.changed,
+            answer=json.dumps([choice.message for choice in reply.choices], ensure_ascii=False, default=str),
         )  # fmt: skip
-        gathered = self._context_manager.gather(request, scope)
-        texts = {self._as_kept(_text(message)) for message in sent}
-        parts = replace(
-            gathered.parts,
-            history=[unit for unit in gathered.parts.history if not texts.intersection(m.text for m in unit.messages)],
-            hits=[hit for hit in gathered.parts.hits if hit.text not in texts],
-        )
+        self._guarded("cost_not_noted", Memories(), lambda: self._ledger.note_proxied(prepared.scope, call))
+
+    def _guarded(self, code: str, found: Memories, work: Callable[[], None]) -> None:
+        """Do what must not cost the client its answer: whatever goes wrong is noticed, counted and logged."""
+        try:
+            work()
+        except ConversationNotFound:
+            raise
+        except Exception as exc:  # noqa: BLE001  (the answer goes on whatever happens here)
+            code = "store_unavailable" if isinstance(exc, StoreError) else code
+            found.notices.add(code)
+            self.failed(code, exc)
+
+    def failed(self, code: str, exc: Exception) -> None:
+        """Count and log what went wrong beside an answer."""
+        self.failures[code] += 1
+        # The error's own words may quote a message.
+        places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__)[-4:]]
+        _log.warning("memory failed for a chat completion", code=code, error=type(exc).__name__, places=places)
+
+    def _prepared(self, request: ChatRequest, scope: Scope, found: Memories) -> Prepared:
+        model = request.body.get("model")
+        alias = self._settings.model_aliases.get(model, model) if isinstance(model, str) else model
+        body = {**request.body, "model": alias} if alias != model else request.body
+        is_same = body is request.body and not request.is_changed
+        bare = request.raw if is_same else as_bytes(body)
+        with_memory = None if found.messages is None else as_bytes({**body, "messages": found.messages})
+        return Prepared(
+            request=request, scope=scope, model=str(alias), changed=with_memory or bare,
+            plain=bare if with_memory else None, remembering=found.remembering, notices=frozenset(found.notices),
+        )  # fmt: skip
+
+    def _remember(self, request: ChatRequest, scope: Scope, found: Memories) -> None:
+        conversation_id = request.conversation_id
+        if conversation_id is None:
+            conversation_id = self._engine.history.conversation_of(str(request.thread_id), scope=scope)
+        sent = _storable(request.body["messages"], found.notices)
+        if not sent.messages:
+            self._engine.history.current_agent(conversation_id, scope=scope)  # another user's is not there
+            found.remembering = Remembering(scope=scope, conversation_id=conversation_id, after=None)
+            return
+        followed = self._engine.following.follow(conversation_id, sent.messages, whose=request.whose, scope=scope)
+        found.remembering = Remembering(scope=scope, conversation_id=conversation_id, after=followed.last)
+        asked = _newest_user(request.body["messages"])
+        if followed.said is not None and asked == _asked_number(sent) and followed.said.text.strip():
+            self._guarded("not_recalled", found, lambda: self._add_memory(request, sent, followed, found))
+
+    def _add_memory(self, request: ChatRequest, sent: _Sent, followed: Followed, found: Memories) -> None:
+        """Add stored turns and recalled text to the client's messages."""
+        messages, remembering = request.body["messages"], found.remembering
+        assert followed.said is not None and remembering is not None  # noqa: PT018
+        is_answering_tools = messages[-1].get("role") != "user"
+        earlier = newest_for(self._engine, remembering.scope, followed.said) if is_answering_tools else None
+        if earlier is not None:  # the same turn goes on, with the prompt that it began with
+            remembered, block = earlier.messages, earlier.block
+            found.remembering = replace(remembering, manifest_id=earlier.context_id)
+        else:
+            prompt = self._prompt(sent, followed, remembering)
+            remembered, block = prompt.messages, prompt.block
+            found.remembering = replace(remembering, manifest_id=prompt.manifest_id, recalled=prompt.recalled)
+        found.messages = _with_memory(messages, remembered, block)
+
+    def _prompt(self, sent: _Sent, followed: Followed, remembering: Remembering) -> Prompt:
+        """What is remembered for what was said, without what the client sent itself."""
+        assert followed.said is not None
+        said = followed.said
+        request = PromptRequest(
+            conversation_id=remembering.conversation_id, message=said.text, agent=None, message_id=said.message_id,
+            before_seq=said.seq, token_budget=MEMORY_TOKENS + self._context_manager.counter.count(said.text),
+            history=followed.before[-_BEFORE:],
+        )  # fmt: skip
+        gathered = self._context_manager.gather(request, remembering.scope)
+        texts = {plain(message.text) for message in sent.messages}
+        hits = [hit for hit in gathered.parts.hits if plain(hit.text) not in texts and followed.may_show(hit)]
+        units, unusable = units_of(request.history or ())
+        turns = whole_turns(units, before_assistant=sent.messages[0].role == "assistant")
+        parts = replace(gathered.parts, history=turns, hits=hits, unusable=unusable, without_gaps=True)
         return self._context_manager.pack(replace(gathered, parts=parts))
 
-    def _as_kept(self, text: str) -> str:
-        return self._engine.history.as_kept(NewMessage(role="user", text=text)).text
+    def _answer(self, remembering: Remembering, answers: Sequence[NewMessage]) -> None:
+        conversation_id, after = remembering.conversation_id, remembering.after
+        self._engine.following.answer(conversation_id, answers, after=after, scope=remembering.scope)
 
-    async def _asked(self, body: Mapping[str, Any]) -> Passed:
-        raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return await self._sent("POST", "/chat/completions", raw)
 
-    async def _sent(self, method: str, path: str, raw: bytes | None) -> Passed:
-        url = (self._settings.openai_base_url or _DEFAULT_URL).rstrip("/") + path
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if self._settings.openai_api_key:
-            headers["authorization"] = f"Bearer {self._settings.openai_api_key}"
-        stack = AsyncExitStack()
+class Heard:
+    """What is heard of one answer while it is passed on. Nothing of it is an error."""
+
+    def __init__(self, proxy: ChatProxy, prepared: Prepared, answered: Answered, started: float) -> None:
+        """Take the request, the answer, and when it was asked (`time.monotonic`)."""
+        self._proxy = proxy
+        self._prepared = prepared
+        self._answered = answered
+        self._started = started
+        self._streamed: StreamedReply | None = StreamedReply() if answered.passed.status == _OK else None
+        self._read = ModelReply()
+
+    def feed(self, piece: bytes) -> bool:
+        """Take bytes of a stream, and say whether it has ended with them."""
+        if self._streamed is None:
+            return False
         try:
-            client = await stack.enter_async_context(
-                httpx2.AsyncClient(timeout=self._settings.model_timeout, trust_env=False)
-            )
-            asked = client.build_request(method, url, content=raw, headers=headers)
-            response = await client.send(asked, stream=True)
-        except httpx2.HTTPError as exc:
-            await stack.aclose()
-            raise ModelUnreachable("No connection to the model's server.") from exc
-        stack.push_async_callback(response.aclose)
-        return Passed(response, stack)
+            self._streamed.feed(piece)
+        except Exception as exc:  # noqa: BLE001  (the bytes go on to the client, whatever they are)
+            self._proxy.failed("answer_not_read", exc)
+            self._read, self._streamed = self._streamed.reply, None
+            return False
+        return self._streamed.has_ended
+
+    def stored(self) -> set[str]:
+        """Store what a stream was, and return what went wrong, as codes."""
+        if self._streamed is not None:
+            self._streamed.end()
+            self._read = self._streamed.reply
+        return self._kept()
+
+    def whole(self, raw: bytes) -> set[str]:
+        """Store an answer that came whole, and return what went wrong, as codes."""
+        if self._answered.passed.status == _OK:
+            self._read = ModelReply.of_body(raw)
+        return self._kept()
+
+    def _kept(self) -> set[str]:
+        if not self._read.choices:
+            return set()
+        seconds = time.monotonic() - self._started
+        failed = self._proxy.store_answer(self._prepared, self._read)
+        self._proxy.note_call(self._prepared, self._answered.model, self._read, seconds)
+        return failed
 
 
-#: Roles of a client's messages that are remembered; its system messages are instructions and its own affair.
-_KEPT = ("user", "assistant", "tool")
-
-
-def _said(message: Mapping[str, Any], number: int) -> NewMessage:
-    known = {
-        name: message[name] for name in ("role", "content", "name", "tool_calls", "tool_call_id") if message.get(name)
-    }
-    said = parse_message(known, f"messages[{number}]")
-    return replace(said, recallable=False) if said.role == "tool" else said
-
-
-def _known(said: Sequence[NewMessage], kept: Sequence[Message]) -> int:
-    """How many of the client's messages are kept already: clients send the whole history with every request.
-
-    It is the longest beginning of them that the conversation ends with. Where nothing fits, only what stands from the
-    last thing that the person said on is new, or all of it in a conversation of which nothing is kept.
-    """
-    if not kept:
-        return 0
-    before = [(message.role, message.text) for message in kept]
-    given = [(message.role, message.text) for message in said]
-    for count in range(len(given), 0, -1):
-        length = min(count, len(before))
-        if given[count - length : count] == before[-length:]:
-            return count
-    users = [number for number, message in enumerate(said) if message.role == "user"]
-    return users[-1] if users else len(said)
-
-
-def _with_memory(sent: Sequence[Mapping[str, Any]], prompt: Prompt) -> list[dict[str, Any]]:
-    """The client's messages with earlier turns after its instructions, and recalled text before what was said last."""
-    remembered = prompt.messages[:-1]  # the last is what the person says, which the client sent itself
-    block = [message for number, message in enumerate(remembered) if number == prompt.block]
-    turns = [message for number, message in enumerate(remembered) if number != prompt.block]
-    first = next((n for n, message in enumerate(sent) if message.get("role") not in ("system", "developer")), 0)
-    last = max((n for n, message in enumerate(sent) if message.get("role") == "user"), default=first)
-    return [*map(dict, sent[:first]), *turns, *map(dict, sent[first:last]), *block, *map(dict, sent[last:])]
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping) and "text" in part)
-
-
-def _calls(reply: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
-    return tuple(reply.get("tool_calls") or ()) or None
-
-
-def _of_body(raw: bytes) -> tuple[dict[str, Any] | None, bool]:
-    try:
-        return dict(json.loads(raw)["choices"][0]["message"]), True
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None, False
-
-
-def _of_stream(raw: bytes) -> tuple[dict[str, Any] | None, bool]:
-    """The first choice of a streamed reply, and whether it ended as it should."""
-    text, calls, complete = "", dict[int, dict[str, Any]](), False
-    for line in raw.decode("utf-8", "replace").splitlines():
-        try:
-            chunk = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-            choices = [choice for choice in chunk.get("choices") or () if choice.get("index", 0) == 0]
-        except (ValueError, AttributeError):  # [DONE], or a line that broke off
+def _storable(messages: Sequence[Any], notices: set[str]) -> _Sent:
+    found, numbers, wrong = list[NewMessage](), list[int](), set[Notice]()
+    for number, raw in enumerate(messages):
+        if isinstance(raw, Mapping) and raw.get("role") in _INSTRUCTIONS:
             continue
-        for choice in choices:
-            complete = complete or choice.get("finish_reason") is not None
-            delta = choice.get("delta") or {}
-            text += delta.get("content") or ""
-            for piece in delta.get("tool_calls") or ():
-                _add_piece(calls, piece)
-    made = [calls[number] for number in sorted(calls)]
-    return ({"content": text, "tool_calls": made} if text or made else None), complete
+        message = lenient_message(raw, wrong)
+        if message is not None:
+            # What a tool says is not remembered as said: it may be a record of it, or anything.
+            found.append(replace(message, recallable=False) if message.role == "tool" else message)
+            numbers.append(number)
+    notices |= wrong
+    return _Sent(messages=found, numbers=numbers)
 
 
-def _add_piece(calls: dict[int, dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-    call = calls.setdefault(piece.get("index", 0), empty)
-    function = piece.get("function") or {}
-    call["id"] = piece.get("id") or call["id"]
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+def _newest_user(messages: Sequence[Any]) -> int | None:
+    """The number of the newest message of a user, whether or not it can be stored."""
+    users = [n for n, raw in enumerate(messages) if isinstance(raw, Mapping) and raw.get("role") == "user"]
+    return users[-1] if users else None
+
+
+def _asked_number(sent: _Sent) -> int | None:
+    """The number in the request of the newest message of a user that can be stored."""
+    pairs = zip(sent.numbers, sent.messages, strict=True)
+    users = [number for number, message in pairs if message.role == "user"]
+    return users[-1] if users else None
+
+
+def _with_memory(sent: Sequence[Any], remembered: Sequence[dict[str, Any]], block: Block | None) -> list[Any] | None:
+    """The client's messages with stored turns after its instructions, and the block in its newest user message.
+
+    None where nothing is added.
+    """
+    turns = remembered[:-1]  # the last is what the user says, which the client sent itself
+    asked = _newest_user(sent)
+    if asked is None or (block is None and not turns):
+        return None
+    newest = sent[asked]
+    if block is not None and isinstance(newest.get("content"), str | list):
+        text = remembered[block.message]["content"][block.start : block.end]
+        newest = with_block(newest, text)
+    first = next(n for n, raw in enumerate(sent) if not (isinstance(raw, Mapping) and raw.get("role") in _INSTRUCTIONS))
+    return [*sent[:first], *turns, *sent[first:asked], newest, *sent[asked + 1 :]]

@@ -1,13 +1,13 @@
 """What goes into the prompt: gathers history and recalled evidence, packs them, keeps the account."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from assistant.agents import Agents
 from assistant.background import background_of
 from assistant.errors import BudgetTooSmall
-from assistant.packing import Packed, Parts, pack, units_of
+from assistant.packing import Block, Choice, Packed, Parts, pack, units_of
 from assistant.prompt_request import PromptRequest
 from assistant.storage.contexts import load_context, save_context
 from assistant.token_counter import serialise
@@ -28,8 +28,10 @@ class Prompt:
     tokens: int
     manifest_id: str
     manifest: dict[str, Any]
-    #: Which of the messages is the block of recalled text, if there is one.
-    block: int | None
+    #: Where the block of recalled text stands; None where nothing recalled is in it.
+    block: Block | None
+    #: What of the gathered parts is in it.
+    choice: Choice
     #: The evidence that is in it, best first.
     recalled: tuple[RecallHit, ...]
 
@@ -89,9 +91,11 @@ class ContextManager:
         if request.message is not None:
             check_text(request.message, "message")
         agent = None if request.agent is None else self._agents.get(request.agent)
-        history = self._engine.history.newest(
-            request.conversation_id, _HISTORY, scope=scope, until=request.as_of, before_seq=request.before_seq
-        )
+        history = request.history
+        if history is None:
+            history = self._engine.history.newest(
+                request.conversation_id, _HISTORY, scope=scope, until=request.as_of, before_seq=request.before_seq
+            )
         units, unusable = units_of(history)
         asked = request.message
         if asked is None:
@@ -110,7 +114,12 @@ class ContextManager:
         return Gathered(request=request, scope=scope, parts=parts, notice=found.notice)
 
     def pack(
-        self, gathered: Gathered, happened: Happened = NOTHING_YET, tools: Sequence[dict[str, Any]] = ()
+        self,
+        gathered: Gathered,
+        happened: Happened = NOTHING_YET,
+        tools: Sequence[dict[str, Any]] = (),
+        *,
+        before: Choice | None = None,
     ) -> Prompt:
         """Pack what was gathered, with what happened in the turn since, and keep the manifest.
 
@@ -118,16 +127,17 @@ class ContextManager:
             gathered: the parts.
             happened: calls of tools in this turn, and their answers.
             tools: what the request offers besides its messages; the budget counts it.
+            before: what an earlier prompt of the turn holds of the same parts; its block stays as it is.
 
         Raises:
             BudgetTooSmall: the system prompt, the newest message and what happened since do not fit.
         """
         request = gathered.request
-        offered, packed = self._packed(gathered, happened, tools)
+        offered, packed = self._packed(gathered, happened, tools, before)
         manifest = {
             "items": packed.items,
             "left_out": packed.left_out,
-            "block": packed.block,
+            "block": None if packed.block is None else asdict(packed.block),
             "token_budget": request.token_budget,
             "tokens": packed.tokens + offered,
             "tools": [tool["function"]["name"] for tool in tools],
@@ -137,7 +147,7 @@ class ContextManager:
             "conversation_id": request.conversation_id,
             "notice": gathered.notice,
         }
-        return self._kept(gathered, packed.messages, manifest)
+        return self._kept(gathered, packed, manifest)
 
     def fits(self, gathered: Gathered, happened: Happened, tools: Sequence[dict[str, Any]]) -> bool:
         """Whether what must be in a prompt fits its budget."""
@@ -148,11 +158,13 @@ class ContextManager:
             return False
         return True
 
-    def _packed(self, gathered: Gathered, happened: Happened, tools: Sequence[dict[str, Any]]) -> tuple[int, Packed]:
+    def _packed(
+        self, gathered: Gathered, happened: Happened, tools: Sequence[dict[str, Any]], before: Choice | None = None
+    ) -> tuple[int, Packed]:
         """Tokens of the tools that are offered, and the messages in the room that these leave."""
         parts = replace(gathered.parts, after=happened.messages, after_ids=happened.message_ids)
         offered = self.counter.count(serialise(tools)) if tools else 0
-        return offered, pack(parts, gathered.request.token_budget - offered, self.counter)
+        return offered, pack(parts, gathered.request.token_budget - offered, self.counter, before)
 
     def load(self, scope: Scope, manifest_id: str) -> tuple[str, dict[str, Any]]:
         """The messages as they were sent, byte for byte, and their manifest.
@@ -173,23 +185,24 @@ class ContextManager:
             return found
         return replace(found, hits=tuple(hit for hit in found.hits if hit.seq < request.before_seq))
 
-    def _kept(self, gathered: Gathered, messages: list[dict[str, Any]], manifest: dict[str, Any]) -> Prompt:
+    def _kept(self, gathered: Gathered, packed: Packed, manifest: dict[str, Any]) -> Prompt:
         row = {
             "context_id": random_id("ctx"),
             "conversation_id": gathered.request.conversation_id,
             "created_at": to_micros(self._clock.now()),
             "tokens": manifest["tokens"],
             "manifest": manifest,
-            "messages": serialise(messages),
+            "messages": serialise(packed.messages),
         }
         save_context(self._engine, gathered.scope, row)
         used = {name for item in manifest["items"] if item["kind"] == "recalled" for name in item["message_ids"]}
         return Prompt(
-            messages=messages,
+            messages=packed.messages,
             tokens=manifest["tokens"],
             manifest_id=row["context_id"],
             manifest=manifest,
-            block=manifest["block"],
+            block=packed.block,
+            choice=packed.choice,
             recalled=tuple(hit for hit in gathered.parts.hits if hit.message_id in used),
         )
 

@@ -28,7 +28,7 @@ from assistant.tools import ToolContext, ToolRegistry
 from assistant.turn_loop import TurnLoop, TurnParts, TurnState, budget_of, usage_of
 from assistant.turns import Delta, Emit, Reply, Turn, nobody
 from memory_engine import DEFAULT_SCOPE, MemoryEngine, NewMessage, Scope
-from memory_engine.checks import check_name
+from memory_engine.checks import MAX_TEXT_BYTES, check_name
 from memory_engine.ports import TokenCounter
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class CustomAssistant:
         self._errors = ErrorHandler(turn_timeout=self.settings.turn_timeout)
         self.response_generator = ResponseGenerator(self.settings, self._errors)
         self.tool_call_handler = ToolCallHandler(engine, self.tool_registry, confirm)
-        self.chat_proxy = ChatProxy(engine, self.context_manager, self.settings)
+        self.chat_proxy = ChatProxy(engine, self.context_manager, self.ledger, self.settings)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="turn")
         self._loop = _LoopInThread()
         self._turns = TurnLoop(
@@ -219,8 +219,8 @@ class CustomAssistant:
         }
         reply = NewMessage(
             role="assistant",
-            text=generated.text or "(no words)",
-            metadata={**about, "incomplete": True} if incomplete else about,
+            text=_cut(generated.text) or "(no words)",
+            metadata={**generated.metadata, **about, **({"incomplete": True} if incomplete else {})},
             # Quotes of what was recalled are not remembered as new, and go with it.
             recallable=generated.model != OFFLINE_MODEL,
             quotes=_quoted(state) if generated.model == OFFLINE_MODEL else (),
@@ -229,6 +229,12 @@ class CustomAssistant:
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _cut(text: str) -> str:
+    """As much of a text as a message may have."""
+    raw = text.encode()
+    return text if len(raw) <= MAX_TEXT_BYTES else raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
 
 
 def _quoted(state: TurnState) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The account of turns: what each call of a model took and cost, against sending the whole history every time."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from assistant.costs import Usage, cost_of
@@ -9,6 +10,25 @@ from assistant.turn_loop import TurnState
 from memory_engine import MemoryEngine, Scope
 from memory_engine.models import random_id, to_micros
 from memory_engine.ports import TokenCounter
+
+#: What stands for the agent of a call that was passed on.
+PROXY = "proxy"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProxiedCall:
+    """A call of a model that was passed on for a client."""
+
+    conversation_id: str
+    #: The message that it answers; empty where nothing was stored.
+    message_id: str
+    model: str
+    seconds: float
+    #: None where the server did not say it.
+    usage: Usage | None
+    #: The request, and the answer as JSON, which are counted where the server did not.
+    prompt: bytes
+    answer: str
 
 
 class Ledger:
@@ -34,6 +54,29 @@ class Ledger:
             model_log.note_version(self._engine, *used, state.agent.prompt, now)
             self._noted.add(used)
 
+    def note_proxied(self, scope: Scope, call: ProxiedCall) -> None:
+        """Keep what a call took that was passed on."""
+        used = call.usage
+        if used is None:
+            prompt = self._counter.count(call.prompt.decode("utf-8", "replace"))
+            used = Usage(prompt_tokens=prompt, completion_tokens=self._counter.count(call.answer))
+        row = {
+            "log_id": random_id("model"),
+            "conversation_id": call.conversation_id,
+            "message_id": call.message_id,
+            "agent": PROXY,
+            "model": call.model[:256],
+            "error": None,
+            "started_at": to_micros(self._engine.clock.now()),
+            "latency": round(call.seconds * 1_000_000),
+            "prompt_tokens": used.prompt_tokens,
+            "completion_tokens": used.completion_tokens,
+            "cost": cost_of(self._settings, call.model, used),
+            "history_tokens": 0,
+            "estimated": call.usage is None,
+        }
+        model_log.save_calls(self._engine, scope, [row])
+
     def costs(self, scope: Scope, start: int | None, end: int | None, by: str) -> list[dict[str, Any]]:
         """Calls, tokens and cost by `agent`, `model`, `conversation` or `day`; times in microseconds."""
         return model_log.costs(self._engine, scope, start, end, by)
@@ -54,6 +97,7 @@ class Ledger:
             "completion_tokens": used.completion_tokens,
             "cost": None if attempt.usage is None else cost_of(self._settings, attempt.model, used),
             "history_tokens": 0 if attempt.usage is None else history,
+            "estimated": False,
         }
 
     def _history(self, state: TurnState) -> int:

@@ -48,6 +48,29 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WholeTurn(Unit):
+    """A user's message with all that answers it; what one role says in a row is one message."""
+
+    def as_chat(self) -> list[dict[str, Any]]:
+        """Its messages in the shape of Chat Completions."""
+        chats: list[dict[str, Any]] = []
+        for chat in (chat_message(message) for message in self.messages):
+            last = chats[-1] if chats else {"role": None}
+            if chat["role"] == last["role"] and chat["role"] != "tool" and "tool_calls" not in last:
+                chats[-1] = {**last, **chat, "content": _joined(last["content"], chat["content"])}
+            else:
+                chats.append(chat)
+        return chats
+
+
+def _joined(one: Any, other: Any) -> Any:
+    if isinstance(one, str) and isinstance(other, str):
+        return f"{one}\n\n{other}"
+    parts = [[{"type": "text", "text": each}] if isinstance(each, str) else list(each or ()) for each in (one, other)]
+    return [*parts[0], *parts[1]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Background:
     """What stands in a prompt beside what was recalled: a note, a pattern, a summary."""
 
@@ -82,6 +105,19 @@ class Parts:
     after: Sequence[dict[str, Any]] = ()
     #: The ids of these messages.
     after_ids: Sequence[str] = ()
+    #: Whether the history is taken without gaps, so that roles alternate.
+    without_gaps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """Where the block of recalled text stands."""
+
+    #: Which of the messages it is in.
+    message: int
+    #: Characters of the message's text, or of its first part.
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,14 +126,17 @@ class Packed:
 
     messages: list[dict[str, Any]]
     tokens: int
-    #: Which of the messages is the block of recalled text, if there is one.
-    block: int | None
+    #: None where nothing recalled is in it.
+    block: Block | None
     items: list[dict[str, Any]]
     left_out: list[dict[str, Any]]
+    choice: "Choice"
 
 
 @dataclass(kw_only=True, slots=True)
-class _Choice:
+class Choice:
+    """What of the parts is in a prompt, by number."""
+
     units: list[int] = field(default_factory=list)
     hits: list[int] = field(default_factory=list)
     background: list[int] = field(default_factory=list)
@@ -123,7 +162,7 @@ def units_of(history: Sequence[Message]) -> tuple[list[Unit], list[tuple[list[st
             group = (message, *answers)
             if any(m.quarantined for m in group):
                 unusable.append(([m.message_id for m in group], "quarantined"))
-            elif len(answers) == len({call["id"] for call in message.tool_calls}):
+            elif len(answers) == len(_ids_of(message)):
                 units.append(Unit(messages=group))
             else:
                 unusable.append(([m.message_id for m in group], "a tool call without its answer"))
@@ -132,8 +171,31 @@ def units_of(history: Sequence[Message]) -> tuple[list[Unit], list[tuple[list[st
     return units, unusable
 
 
+def whole_turns(units: Sequence[Unit], *, before_assistant: bool) -> list[WholeTurn]:
+    """The turns that units make, so that roles alternate: each begins with a user and ends with an assistant.
+
+    Args:
+        units: oldest first.
+        before_assistant: whether an assistant's message comes next, so that the last turn is left without its answer.
+    """
+    turns: list[list[Message]] = []
+    for unit in units:
+        if unit.messages[0].role == "user" and (not turns or turns[-1][-1].role != "user"):
+            turns.append([])
+        if turns:
+            turns[-1] += unit.messages
+    last = turns.pop() if turns else []
+    if before_assistant:
+        while last and last[-1].role != "user":
+            last.pop()
+    elif last and (last[-1].role != "assistant" or last[-1].tool_calls):
+        last = []
+    answered = [turn for turn in turns if turn[-1].role == "assistant" and not turn[-1].tool_calls]
+    return [WholeTurn(messages=tuple(turn)) for turn in [*answered, *([last] if last else [])]]
+
+
 def _answers(message: Message, following: Sequence[Message]) -> list[Message]:
-    open_calls = {call["id"] for call in message.tool_calls or ()}
+    open_calls = _ids_of(message)
     answers = []
     for answer in following:
         if answer.role != "tool" or answer.tool_call_id not in open_calls:
@@ -141,6 +203,11 @@ def _answers(message: Message, following: Sequence[Message]) -> list[Message]:
         open_calls.discard(answer.tool_call_id)
         answers.append(answer)
     return answers
+
+
+def _ids_of(message: Message) -> set[str]:
+    """The ids of its calls; rows of earlier versions may have calls without one, which nothing can answer."""
+    return {str(call.get("id") or f"no id {number}") for number, call in enumerate(message.tool_calls or ())}
 
 
 def chat_message(message: Message) -> dict[str, Any]:
@@ -158,19 +225,37 @@ def chat_message(message: Message) -> dict[str, Any]:
     return chat
 
 
-def pack(parts: Parts, budget: int, counter: TokenCounter) -> Packed:
+def pack(parts: Parts, budget: int, counter: TokenCounter, before: Choice | None = None) -> Packed:
     """Choose and arrange what fits; the count of the result never exceeds the budget.
+
+    Args:
+        parts: what the prompt could hold.
+        budget: tokens.
+        counter: counts them.
+        before: what an earlier prompt of the same turn, of the same parts, holds. Its block stays as it is, so that
+            what a model's server has read of a prompt it need not read again; where it has no room, it is chosen again.
 
     Raises:
         BudgetTooSmall: not even the system prompt and the newest user message fit.
     """
     kept = _newest_user(parts)
-    parts = _with_room(parts, kept, budget, counter)
-    necessary = count_messages(counter, _arranged(parts, _Choice(), kept))
+    fixed = Choice() if before is None else Choice(hits=[*before.hits], background=[*before.background])
+    roomy = _with_room(parts, kept, fixed, budget, counter)
+    necessary = count_messages(counter, _arranged(roomy, fixed, kept))
     if necessary > budget:
+        if before is not None:
+            return pack(parts, budget, counter)
         text = f"The system prompt and the newest message take {necessary} tokens; the budget is {budget}."
         raise BudgetTooSmall(text, param="token_budget")
-    choice = _chosen(parts, kept, budget - necessary, counter)
+    if before is None:
+        choice = _chosen(roomy, kept, budget - necessary, counter)
+    else:
+        choice = _chosen(replace(roomy, hits=(), background=()), kept, budget - necessary, counter)
+        choice.hits, choice.background = fixed.hits, fixed.background
+    return _packed(roomy, choice, kept, budget, counter)
+
+
+def _packed(parts: Parts, choice: Choice, kept: int | None, budget: int, counter: TokenCounter) -> Packed:
     messages = _arranged(parts, choice, kept)
     tokens = count_messages(counter, messages)
     while tokens > budget:  # the estimates were too low: give back the least relevant first, then the oldest
@@ -180,16 +265,24 @@ def pack(parts: Parts, budget: int, counter: TokenCounter) -> Packed:
     return Packed(
         messages=messages,
         tokens=tokens,
-        block=len(_before_block(parts, choice, kept)) if choice.hits or choice.background else None,
+        block=_block_of(parts, choice, kept),
         items=_items(parts, choice, kept, counter),
         left_out=_left_out(parts, choice, kept),
+        choice=choice,
     )
 
 
-def _with_room(parts: Parts, kept: int | None, budget: int, counter: TokenCounter) -> Parts:
+def _block_of(parts: Parts, choice: Choice, kept: int | None) -> Block | None:
+    if not (choice.hits or choice.background):
+        return None
+    length = len(recalled_block(_block_items(parts, choice)))
+    return Block(message=len(_before_newest(parts, choice, kept)), start=0, end=length)
+
+
+def _with_room(parts: Parts, kept: int | None, fixed: Choice, budget: int, counter: TokenCounter) -> Parts:
     """The parts with the longest answers of tools cut until what is necessary fits, or none is worth cutting."""
     while True:
-        over = count_messages(counter, _arranged(parts, _Choice(), kept)) - budget
+        over = count_messages(counter, _arranged(parts, fixed, kept)) - budget
         answers = [n for n, chat in enumerate(parts.after) if chat["role"] == "tool"]
         longest = max(answers, key=lambda n: len(parts.after[n]["content"]), default=None)
         if over <= 0 or longest is None or len(parts.after[longest]["content"]) <= len(_CUT) + 1:
@@ -207,18 +300,18 @@ def _newest_user(parts: Parts) -> int | None:
     return users[-1] if users else None
 
 
-def _chosen(parts: Parts, kept: int | None, room: int, counter: TokenCounter) -> _Choice:
-    choice = _Choice()
+def _chosen(parts: Parts, kept: int | None, room: int, counter: TokenCounter) -> Choice:
+    choice = Choice()
     newest_first = [n for n in reversed(range(len(parts.history))) if n != kept]
     costs = _UnitCosts(parts.history, counter)
     used = _take_background(parts, room, counter, choice, for_history=False)
     if not costs.fit(newest_first, room - used):
         used += _take_background(parts, room - used, counter, choice, for_history=True)
     share = int((room - used) * RECENT_SHARE) if parts.hits else room - used
-    used += _take_units(newest_first, costs, share, choice)
+    used += _take_units(newest_first, costs, share, choice, without_gaps=parts.without_gaps)
     used += _take_hits(parts, kept, room - used, counter, choice)
     rest = [n for n in newest_first if n not in choice.units]
-    _take_units(rest, costs, room - used, choice)
+    _take_units(rest, costs, room - used, choice, without_gaps=parts.without_gaps)
     choice.units.sort(reverse=True)
     return choice
 
@@ -246,7 +339,7 @@ class _UnitCosts:
         return True
 
 
-def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: _Choice) -> int:
+def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: Choice, *, without_gaps: bool) -> int:
     used = 0
     for number in numbers:
         if room - used < _CRUMBS:
@@ -254,10 +347,12 @@ def _take_units(numbers: Sequence[int], costs: _UnitCosts, room: int, choice: _C
         if used + costs[number] <= room:
             choice.units.append(number)
             used += costs[number]
+        elif without_gaps:
+            break
     return used
 
 
-def _take_background(parts: Parts, room: int, counter: TokenCounter, choice: _Choice, *, for_history: bool) -> int:
+def _take_background(parts: Parts, room: int, counter: TokenCounter, choice: Choice, *, for_history: bool) -> int:
     spent: dict[str, int] = {}
     for number, each in enumerate(parts.background):
         if each.for_history != for_history:
@@ -269,7 +364,7 @@ def _take_background(parts: Parts, room: int, counter: TokenCounter, choice: _Ch
     return sum(spent.values()) + (_BLOCK_TOKENS if spent else 0)
 
 
-def _take_hits(parts: Parts, kept: int | None, room: int, counter: TokenCounter, choice: _Choice) -> int:
+def _take_hits(parts: Parts, kept: int | None, room: int, counter: TokenCounter, choice: Choice) -> int:
     shown = {name for n in (*choice.units, kept) if n is not None for name in parts.history[n].ids}
     texts: set[str] = set()
     headings: set[str] = set()
@@ -304,20 +399,35 @@ def _line_tokens(line: str, counter: TokenCounter) -> int:
     return counter.count(json.dumps(line + "\n", ensure_ascii=False)) - 1
 
 
-def _arranged(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str, Any]]:
-    """System prompt, older turns, the recalled block, the newest user message, and what came after it."""
-    messages = _before_block(parts, choice, kept)
-    if choice.hits or choice.background:
-        messages.append({"role": "user", "content": recalled_block(_block_items(parts, choice))})
+def _arranged(parts: Parts, choice: Choice, kept: int | None) -> list[dict[str, Any]]:
+    """System prompt, older turns, the newest user message with the block at its start, and what came after it."""
+    messages = _before_newest(parts, choice, kept)
+    newest: list[dict[str, Any]] = []
     if parts.message is not None:
-        messages.append({"role": "user", "content": parts.message})
+        newest = [{"role": "user", "content": parts.message}]
     elif kept is not None:
-        messages += parts.history[kept].as_chat()
+        newest = parts.history[kept].as_chat()
+    if choice.hits or choice.background:
+        block = recalled_block(_block_items(parts, choice))
+        newest = [with_block(newest[0], block), *newest[1:]] if newest else [{"role": "user", "content": block}]
+    messages += newest
+    if kept is not None:
         messages += _turns(parts, [number for number in choice.units if number > kept])
     return [*messages, *parts.after]
 
 
-def _before_block(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str, Any]]:
+def with_block(message: Mapping[str, Any], block: str) -> dict[str, Any]:
+    """A user's message in the shape of Chat Completions, with a block of recalled text before what the user says.
+
+    Chat templates refuse two user messages in a row, so the block is no message of its own.
+    """
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": f"{block}\n\n{content}"}
+    return {**message, "content": [{"type": "text", "text": block}, *(content or ())]}
+
+
+def _before_newest(parts: Parts, choice: Choice, kept: int | None) -> list[dict[str, Any]]:
     messages = [] if parts.system is None else [{"role": "system", "content": parts.system}]
     return messages + _turns(parts, [number for number in choice.units if kept is None or number < kept])
 
@@ -326,13 +436,13 @@ def _turns(parts: Parts, numbers: Sequence[int]) -> list[dict[str, Any]]:
     return [chat for number in sorted(numbers) for chat in parts.history[number].as_chat()]
 
 
-def _block_items(parts: Parts, choice: _Choice) -> list[Item]:
+def _block_items(parts: Parts, choice: Choice) -> list[Item]:
     """What stands in the block: background first, then messages by time."""
     hits = sorted((parts.hits[number] for number in choice.hits), key=lambda hit: (hit.created_at, hit.seq))
     return [parts.background[number].item for number in choice.background] + [of_hit(hit) for hit in hits]
 
 
-def _items(parts: Parts, choice: _Choice, kept: int | None, counter: TokenCounter) -> list[dict[str, Any]]:
+def _items(parts: Parts, choice: Choice, kept: int | None, counter: TokenCounter) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if parts.system is not None:
         items.append(_item("system", [], count_messages(counter, [{"content": parts.system}]), "the agent's prompt"))
@@ -361,7 +471,7 @@ def _item(kind: str, ids: Sequence[str], tokens: int, why: str | Mapping[str, An
     return {"kind": kind, "message_ids": list(ids), "tokens": tokens, "why": why}
 
 
-def _left_out(parts: Parts, choice: _Choice, kept: int | None) -> list[dict[str, Any]]:
+def _left_out(parts: Parts, choice: Choice, kept: int | None) -> list[dict[str, Any]]:
     shown = {name for n in (*choice.units, kept) if n is not None for name in parts.history[n].ids}
     packed = {parts.hits[number].message_id for number in choice.hits}
     texts = {parts.hits[number].text for number in choice.hits}

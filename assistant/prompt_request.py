@@ -1,7 +1,10 @@
 """Which prompt is wanted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from memory_engine import Message
 
 DEFAULT_BUDGET = 4_000
 
@@ -24,3 +27,5 @@ class PromptRequest:
     instructions: str | None = None
     #: Only what stands before this place belongs to the history (the message itself is stored by then).
     before_seq: int | None = None
+    #: The history, where it is not that of the conversation.
+    history: Sequence[Message] | None = None

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
+
+import httpx2
 
 from assistant.costs import Usage
 from assistant.error_handler import ErrorHandler, TurnBudget
 from assistant.errors import ModelBrokeOff, ModelFailed
+from assistant.model_reply import ModelReply, StreamedReply
 from assistant.settings import Settings
-from memory_engine.models import random_id
+from memory_engine.lenient_parsing import storable_text
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -42,6 +45,8 @@ class Generated:
     #: In the shape of Chat Completions.
     tool_calls: tuple[dict[str, Any], ...]
     usage: Usage | None
+    #: What else came with it, such as its reasoning.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ResponseGenerator:
@@ -74,11 +79,15 @@ class ResponseGenerator:
 
         async def ask(name: str) -> tuple[Generated, Usage | None]:
             arguments = _arguments(request, name, min(self._settings.model_timeout, max(0.1, budget.left)))
-            if on_text is None:
-                answered = _of_completion(await client.chat.completions.create(**arguments), name)
-            else:
-                streamed = {**arguments, "stream": True, "stream_options": {"include_usage": True}}
-                answered = await _of_stream(await client.chat.completions.create(**streamed), name, on_text)
+            if on_text is not None:
+                arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+            # The SDK's own reader of streams cuts lines at what is text, and stops at calls without an index.
+            async with client.chat.completions.with_streaming_response.create(**arguments) as response:
+                is_stream = "text/event-stream" in response.headers.get("content-type", "")
+                if on_text is not None and is_stream:
+                    answered = await _streamed(response, name, on_text)
+                else:
+                    answered = await _whole(response, name)
             return answered, answered.usage
 
         answered, _ = await self._errors.call(self.models(request.model), ask, budget)
@@ -111,41 +120,62 @@ def _arguments(request: ModelRequest, model: str, timeout: float) -> dict[str, A
     return arguments
 
 
-def _of_completion(completion: Any, model: str) -> Generated:
-    choices = getattr(completion, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise ModelFailed("The model's server sent a reply without a message.")
-    message = choices[0].message
+async def _whole(response: Any, model: str) -> Generated:
+    reply = ModelReply.of_body(await response.read())
+    if reply.first.whole is None:
+        raise ModelFailed(_said_of(reply) or "The model's server sent a reply without a message.")
+    return _generated(reply, model)
+
+
+async def _streamed(response: Any, model: str, on_text: OnText) -> Generated:
+    """Put a reply together from its pieces."""
+    streamed, told = StreamedReply(), list[str]()
+    try:
+        async for piece in response.iter_bytes():
+            await _tell(streamed.feed(piece), told, on_text)
+        await _tell(streamed.end(), told, on_text)
+    except httpx2.HTTPError as exc:
+        raise _broke_off(told, ModelFailed("The connection to the model's server broke.")) from exc
+    reply = streamed.reply
+    if reply.error is not None:
+        raise _broke_off(told, ModelFailed(_said_of(reply)))
+    if not (reply.first.is_complete or (streamed.has_ended and reply.choices)):
+        raise _broke_off(told, ModelFailed("The model's server ended the reply in the middle."))
+    return _generated(reply, model)
+
+
+async def _tell(texts: Sequence[str], told: list[str], on_text: OnText) -> None:
+    for text in texts:
+        told.append(text)
+        await on_text(text)
+
+
+def _generated(reply: ModelReply, model: str) -> Generated:
+    """The first answer, as it can be stored: what a model says is checked as what a client says is."""
+    said = reply.first.stored(set(), {})
+    calls = () if said is None else said.tool_calls or ()
+    content = reply.first.message.get("content")
+    # A text too long to be stored is the client's all the same.
+    text = storable_text(content) if said is None and isinstance(content, str) else ""
     return Generated(
-        text=message.content or message.refusal or "",
+        text=text if said is None else said.text,
         model=model,
-        tool_calls=tuple(_call(call.id, call.function) for call in message.tool_calls or () if call.type == "function"),
-        usage=_usage(completion.usage),
+        tool_calls=tuple(_call(call) for call in calls if isinstance(call.get("function"), Mapping)),
+        usage=reply.usage,
+        metadata={} if said is None else {name: value for name, value in said.metadata.items() if name != "incomplete"},
     )
 
 
-async def _of_stream(stream: Any, model: str, on_text: OnText) -> Generated:
-    """Put a reply together from its pieces."""
-    pieces: list[str] = []
-    calls: dict[int, dict[str, str]] = {}
-    usage, ended = None, False
-    try:
-        async for chunk in stream:
-            usage = _usage(getattr(chunk, "usage", None)) or usage
-            for choice in chunk.choices or ():
-                ended = ended or choice.finish_reason is not None
-                text = choice.delta.content or choice.delta.refusal or ""
-                for call in choice.delta.tool_calls or ():
-                    _add_call(calls, call)
-                if text:
-                    pieces.append(text)
-                    await on_text(text)
-    except Exception as exc:
-        raise _broke_off(pieces, exc) from exc
-    if not ended:
-        raise _broke_off(pieces, ModelFailed("The model's server ended the reply in the middle."))
-    made = tuple(_call(call["id"], call) for _, call in sorted(calls.items()))
-    return Generated(text="".join(pieces), model=model, tool_calls=made, usage=usage)
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    shown = {name: function[name] if isinstance(function.get(name), str) else "" for name in ("name", "arguments")}
+    return {"id": call["id"], "type": "function", "function": shown}
+
+
+def _said_of(reply: ModelReply) -> str:
+    """What the server says of an error that it sent in place of a reply."""
+    said = None if reply.error is None else reply.error.get("message")
+    return f"The model's server failed: {said}" if isinstance(said, str) else ""
 
 
 def _broke_off(pieces: list[str], exc: Exception) -> Exception:
@@ -155,24 +185,3 @@ def _broke_off(pieces: list[str], exc: Exception) -> Exception:
     error = ModelBrokeOff("The reply broke off; what came of it is kept.")
     error.text = "".join(pieces)
     return error
-
-
-def _add_call(calls: dict[int, dict[str, str]], piece: Any) -> None:
-    call = calls.setdefault(piece.index, {"id": "", "name": "", "arguments": ""})
-    call["id"] = piece.id or call["id"]
-    if piece.function is not None:
-        call["name"] += piece.function.name or ""
-        call["arguments"] += piece.function.arguments or ""
-
-
-def _call(call_id: str, function: Any) -> dict[str, Any]:
-    named = function if isinstance(function, dict) else {"name": function.name, "arguments": function.arguments}
-    shown = {"name": named["name"] or "", "arguments": named["arguments"] or ""}
-    # Some servers give calls no id, and an answer must name one.
-    return {"id": call_id or random_id("call"), "type": "function", "function": shown}
-
-
-def _usage(usage: Any) -> Usage | None:
-    if usage is None:
-        return None
-    return Usage(prompt_tokens=usage.prompt_tokens or 0, completion_tokens=usage.completion_tokens or 0)

@@ -74,6 +74,8 @@ class TurnState:
     called: Counter[str] = field(default_factory=Counter)
     switches: int = 0
     prompt: Prompt | None = None
+    #: What that prompt was packed from.
+    packed_from: Gathered | None = None
     #: What stands in the conversation before the turn, as far as its prompts look at it.
     history: Sequence[Message] = ()
     #: The agent of each attempt in the budget, for the account.
@@ -173,7 +175,12 @@ class TurnLoop:
     def _packed(self, state: TurnState, gathered: Gathered, tools: Sequence[dict[str, Any]]) -> Prompt:
         """The prompt of the next call, if that may be made."""
         request = replace(gathered.request, token_budget=state.token_budget)
-        prompt = self._parts.context_manager.pack(replace(gathered, request=request), state.happened, tools)
+        # A prompt of the same parts has its block already, and the model's server has read it.
+        before = state.prompt.choice if state.prompt is not None and state.packed_from is gathered else None
+        state.packed_from = gathered
+        prompt = self._parts.context_manager.pack(
+            replace(gathered, request=request), state.happened, tools, before=before
+        )
         used = [(each.model, each.usage) for each in state.budget.attempts if each.usage is not None]
         spent = sum(cost_of(self._parts.settings, model, usage) or 0 for model, usage in used)
         model = self._parts.response_generator.models(request.model)[0]

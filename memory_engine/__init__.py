@@ -3,6 +3,7 @@
 from memory_engine.embedding import EmbedderOptions
 from memory_engine.engine import MemoryEngine
 from memory_engine.errors import MemoryEngineError
+from memory_engine.following import Followed, Whose
 from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.models import (
     Conversation,
@@ -29,6 +30,7 @@ __all__ = [
     "Conversation",
     "EmbedderOptions",
     "Fate",
+    "Followed",
     "Link",
     "MemoryEngine",
     "MemoryEngineError",
@@ -46,4 +48,5 @@ __all__ = [
     "Scope",
     "Stats",
     "Summary",
+    "Whose",
 ]

@@ -45,10 +45,11 @@ class Editor:
 
     def _kept(self, scope: Scope, message_id: str) -> Message:
         with self._eraser.told(scope), self._database.read() as db:
-            message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
-            if message is None:
+            key = scopes.find_scope(db, scope)
+            message = messages.find_in_scope(db, key, message_id)
+            if key is None or message is None:
                 raise MessageNotFound.of(message_id)
-        return message
+            return messages.with_parents(db, key, [message])[0]
 
     def _write(self, scope: Scope, kept: Message, new: NewMessage, rememberer: Rememberer) -> bool:
         now = to_micros(self._clock.now())

@@ -10,6 +10,7 @@ from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
 from memory_engine.errors import ConversationNotFound, InvalidInput
+from memory_engine.following import Following
 from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History
 from memory_engine.joining import Options, Parts, join
@@ -68,6 +69,8 @@ class MemoryEngine:
         self.forgetting = Forgetting(parts)
         #: What was said, as it was said.
         self.history = History(parts)
+        #: Clients that send their history with every request.
+        self.following = Following(parts)
         #: Recall over all users of a namespace.
         self.across_users = NamespaceRecall(parts)
         self.database = parts.database

@@ -1,13 +1,12 @@
 """What was said, as it was said: conversations and their messages, page by page."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
 from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, ScopeKey, Summary, random_id, to_micros
-from memory_engine.storage import changes, messages, quarantines, scopes, summaries, threads
+from memory_engine.storage import branches, changes, messages, quarantines, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
 DEFAULT_SCOPE = Scope()
@@ -82,21 +81,24 @@ class History:
         with self._parts.database.read() as db:
             return threads.list_conversations(db, key, page, wanted)
 
-    def messages(self, conversation_id: str, page: Page, *, scope: Scope = DEFAULT_SCOPE) -> tuple[list[Message], bool]:
-        """A page of a conversation's messages by their order, and whether more follow.
+    def messages(
+        self, conversation_id: str, page: Page, *, all_branches: bool = False, scope: Scope = DEFAULT_SCOPE
+    ) -> tuple[list[Message], bool]:
+        """A page of a conversation's messages by their order, and whether more follow; without abandoned branches.
 
         Raises:
             ConversationNotFound: there is none of that id in this scope.
             MessageNotFound: `page.after` is not in the conversation.
         """
         with self._parts.eraser.told(scope), self._parts.database.read() as db:
-            return messages.list_messages(db, self._existing(db, scope, conversation_id), page)
+            thread = self._existing(db, scope, conversation_id)
+            return messages.list_messages(db, thread, page, all_branches=all_branches)
 
     def newest(
         self, conversation_id: str, limit: int, *, scope: Scope = DEFAULT_SCOPE, until: datetime | None = None,
         before_seq: int | None = None,
     ) -> list[Message]:  # fmt: skip
-        """A conversation's newest messages, oldest of them first; none for a conversation not opened yet.
+        """The newest messages of the branch that was spoken on last, oldest of them first; none before it was opened.
 
         Only those said until `until`, inclusive, in the words that they had then, and those that stand before
         `before_seq`, where these are given. What repeats a quarantined message has its quarantine here.
@@ -106,8 +108,9 @@ class History:
             if thread is None:
                 return []
             last = None if until is None else to_micros(until)
-            found = messages.newest(db, thread, limit, until=last, before_seq=before_seq)
-            found = _held_with_what_they_repeat(db, thread.key, found)
+            spans = branches.path(branches.of_thread(db, thread), thread.head) if thread.branches else None
+            found = messages.newest(db, thread, limit, until=last, before_seq=before_seq, spans=spans)
+            found = quarantines.with_those_they_repeat(db, thread.key, found)
             if last is None:
                 return found
             return list(changes.as_they_were(db, thread.key, {m.seq: m for m in found}, last).values())
@@ -119,10 +122,11 @@ class History:
             MessageNotFound: there is none of that id in this scope.
         """
         with self._parts.eraser.told(scope), self._parts.database.read() as db:
-            message = messages.find_in_scope(db, scopes.find_scope(db, scope), message_id)
-            if message is None:
+            key = scopes.find_scope(db, scope)
+            message = messages.find_in_scope(db, key, message_id)
+            if key is None or message is None:
                 raise MessageNotFound.of(message_id)
-        return message
+            return messages.with_parents(db, key, [message])[0]
 
     def as_kept(self, message: NewMessage) -> NewMessage:
         """The message as it would be kept: without its secrets, where these are redacted."""
@@ -171,9 +175,3 @@ class History:
         if thread is None:
             raise ConversationNotFound.of(conversation_id)
         return thread
-
-
-def _held_with_what_they_repeat(db: Transaction, key: ScopeKey, found: list[Message]) -> list[Message]:
-    repeating = [message.seq for message in found if not message.recallable]  # only such messages quote others
-    held = quarantines.held_by_quotes(db, key, repeating) if repeating else {}
-    return [replace(m, quarantine=held[m.seq]) if m.seq in held and not m.quarantined else m for m in found]

@@ -112,6 +112,12 @@ class Message:
     pinned: bool = False
     #: It waits for its removal, out of everything but a restore.
     pruned: bool = False
+    #: Which branch of its conversation it is on; 0 is the trunk.
+    branch: int = 0
+    #: Whether its branch is live: an abandoned one is out of prompts, and of recall unless asked for.
+    active: bool = True
+    #: The message before it on its branch, where that was looked up.
+    parent_id: str | None = None
 
     @property
     def quarantined(self) -> bool:
@@ -175,6 +181,8 @@ class RecallQuery:
     min_score: float | None = None
     #: Whether each hit also says which of its words stand for words of the query.
     explain: bool = False
+    #: Whether abandoned branches are asked too.
+    all_branches: bool = False
 
     def __post_init__(self) -> None:
         check_text(self.text, "query")
@@ -226,6 +234,8 @@ class RecallHit:
     #: The parts of the score and the words that matched.
     why: Mapping[str, Any]
     stratum: str = "messages"
+    #: Which branch of its conversation it is on.
+    branch: int = 0
     #: Whose it is, where all users of a namespace were asked; None is the default user.
     user: str | None = None
 

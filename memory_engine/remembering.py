@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from memory_engine.errors import IdConflict, StoreConflict
+from memory_engine.branching import AT_THE_END, HistoryMoved, Where, settle
+from memory_engine.errors import IdConflict, MessageNotFound, StoreConflict
 from memory_engine.lexical.analysis import analyse_message, term_ids
 from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
 from memory_engine.ports import Clock, Embedder, Progress, no_progress
 from memory_engine.redaction import redact_value
-from memory_engine.storage import embeddings, messages, outbox, scopes, summaries, threads
+from memory_engine.storage import branches, embeddings, messages, outbox, scopes, summaries, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.messages import Derived, Entry
 from memory_engine.storage.threads import Thread
@@ -35,21 +36,30 @@ class Rememberer:
         #: Whether a message is kept with its vectors; else these are made in the background.
         self.embeds_at_once = embedder.is_local
 
-    def remember(self, scope: Scope, conversation_id: str, new: Sequence[NewMessage], agent: str | None) -> Remembered:
+    def remember(
+        self,
+        scope: Scope,
+        conversation_id: str,
+        new: Sequence[NewMessage],
+        agent: str | None,
+        where: Where = AT_THE_END,
+    ) -> Remembered:
         """Commit messages; when it returns they are durable and the next recall finds them.
 
         Raises:
             ConversationNotFound: the conversation is another scope's.
             IdConflict: an id is taken by a message with other content.
+            MessageNotFound: the message that they come after is not there; nothing was written.
+            HistoryMoved: something was said in the conversation since it was decided where; nothing was written.
             StoreError: the store does not answer; nothing was written.
         """
         now = to_micros(self._clock.now())
         entries = self.prepare(new, now)
         try:
-            return self._commit(scope, conversation_id, entries, agent, now)
+            return self._commit(scope, conversation_id, entries, agent, where)
         except StoreConflict:
             # Another process opened the conversation or took an id meanwhile: now it is there to be seen.
-            return self._commit(scope, conversation_id, entries, agent, now)
+            return self._commit(scope, conversation_id, entries, agent, where)
 
     def prepare(self, new: Sequence[NewMessage], now: int) -> list[Entry]:
         """Analyse and embed; `now` in microseconds, for messages without a time of their own."""
@@ -144,13 +154,16 @@ class Rememberer:
         return [packed[end - len(some) : end] for end, some in zip(ends, chunks, strict=True)]
 
     def _commit(
-        self, scope: Scope, conversation_id: str, entries: Sequence[Entry], agent: str | None, now: int
+        self, scope: Scope, conversation_id: str, entries: Sequence[Entry], agent: str | None, where: Where
     ) -> Remembered:
+        now = to_micros(self._clock.now())
         with self._database.write() as db:
             key = scopes.ensure_scope(db, scope, now)
             scopes.take_seqs(db, key, 0)  # locks the scope's counter: writers of one scope take turns
             fresh = _without_known(db, key, conversation_id, entries)
             thread = _thread(db, key, conversation_id, agent, (fresh or entries)[0].created_at, now)
+            if where is not AT_THE_END:
+                thread = _settled(db, thread, where, entries, now)
             if fresh:
                 if thread.quarantined:
                     fresh = [replace(entry, derived=None) for entry in fresh]
@@ -177,6 +190,18 @@ def _thread(
         return thread
     threads.set_agent(db, thread, agent)
     return replace(thread, agent=agent)
+
+
+def _settled(db: Transaction, thread: Thread, where: Where, entries: Sequence[Entry], now: int) -> Thread:
+    """The thread with the branch that the messages go on as its head."""
+    if where.newest is not None and branches.last_seq(db, thread) != where.newest:
+        raise HistoryMoved
+    if where.after is None:
+        return thread
+    after = messages.find_by_ids(db, thread.key.namespace_id, [where.after]).get(where.after)
+    if after is None or after[1].thread_id != thread.thread_id:
+        raise MessageNotFound.of(where.after)
+    return settle(db, thread, after[1].seq, [entry.message for entry in entries], now)
 
 
 def _without_known(db: Transaction, key: ScopeKey, conversation_id: str, entries: Sequence[Entry]) -> list[Entry]:

@@ -4,7 +4,19 @@ import numpy as np
 
 from memory_engine.recall.catalogue import CatalogueView
 
-_COLUMNS = ("seq", "version", "conversation", "role", "name", "agent", "created_at", "words", "asks", "session")
+_COLUMNS = (
+    "seq",
+    "version",
+    "conversation",
+    "standing",
+    "role",
+    "name",
+    "agent",
+    "created_at",
+    "words",
+    "asks",
+    "session",
+)
 
 
 def shown(view: CatalogueView) -> dict[str, object]:

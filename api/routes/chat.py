@@ -1,9 +1,10 @@
 """/v1/chat/completions and /v1/models: OpenAI's shapes, passed on, with memory where a conversation is named."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Request
@@ -13,17 +14,22 @@ from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
 from api.services import Services
 from api.streaming import go_on
-from assistant.chat_proxy import ChatProxy, Passed, Prepared
-from assistant.chat_request import check_read, check_whole
+from assistant.chat_proxy import Heard, Prepared
+from assistant.chat_request import check_whole, read_request
 from assistant.errors import ModelUnreachable
+from assistant.model_server import Answered
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from memory_engine import NewMessage, Scope
 from memory_engine.models import random_id
 
+T = TypeVar("T")
+
 router = APIRouter(prefix="/v1", tags=["chat"])
 
-#: What ends a streamed reply.
-_STREAM_END = b"data: [DONE]"
+#: Seconds that a request waits for its memory, and an answer for being stored; then it goes on without.
+_PATIENCE, _LAST_WAIT = 10.0, 3.0
+#: Names what is known not to be stored, as codes.
+_NOTICE = "x-memory-notice"
 
 
 @router.post("/chat/completions")
@@ -33,34 +39,45 @@ async def chat_completions(
     caller: CallerDep,
     namespace: NamespaceDep,
     x_conversation_id: Annotated[str | None, Header(description="The conversation that is remembered.")] = None,
+    x_memory_history: Annotated[
+        str | None, Header(description="Whose history counts: `client` or `stored`. Default: what the client sends.")
+    ] = None,
 ) -> Response:
-    """The model's own answer, byte for byte; with a conversation, memory is in the prompt and the turn is kept."""
-    body = await _body(request, has_model=services.settings.has_model)
+    """The model's own answer, byte for byte; with a conversation, memory is in the prompt and the turn is stored."""
+    raw = await request.body()
+    body = _parsed(raw)
+    if not services.settings.has_model:
+        check_whole(body)
     if body.get("stream") is True:
         request.state.at_end.callback(services.meter.open_stream(caller.name, caller.limits))
-    scope = Scope(namespace=namespace, user=body.get("user"))
+    asked = read_request(raw, body, x_conversation_id, x_memory_history)
+    scope = Scope(namespace=namespace, user=asked.user)
     proxy = services.assistant.chat_proxy
-    prepared = await to_thread.run_sync(lambda: proxy.prepare(body, x_conversation_id, scope))
-    remembering = prepared.remembering
-    headers = {"x-memory-manifest": remembering.manifest_id} if remembering and remembering.manifest_id else {}
+    prepared = await _in_time(lambda: proxy.prepare(asked, scope), _PATIENCE)
+    if prepared is None:
+        prepared = proxy.without_memory(asked, scope, "memory_timeout")
     if not services.settings.has_model:
-        answer = await to_thread.run_sync(lambda: _offline(services, prepared, scope))
-        answer.headers.update(headers)
+        answer = await to_thread.run_sync(lambda: _offline(services, prepared))
+        answer.headers.update(_about(prepared, prepared.notices))
         return answer
-    passed = await proxy.forward(prepared)
-    if passed.headers.get("content-type", "").startswith("text/event-stream"):
-        content = _as_it_comes(proxy, prepared, passed)
-        return StreamingResponse(content, passed.status, headers={**passed.headers, **headers})
-    heard = b"".join([piece async for piece in passed.read()])
-    await _remember(proxy, prepared, passed, heard, streamed=False)
-    return Response(heard, passed.status, headers={**passed.headers, **headers})
+    started = time.monotonic()
+    answered = await proxy.server.ask(prepared.changed, prepared.plain, prepared.model)
+    heard = Heard(proxy, prepared, answered, started)
+    if answered.passed.is_stream:
+        headers = {**answered.passed.headers, **_about(prepared, _notices(prepared, answered))}
+        return StreamingResponse(_as_it_comes(answered, heard), answered.passed.status, headers=headers)
+    whole = b"".join([piece async for piece in answered.passed.read()])
+    failed = await _in_time(lambda: heard.whole(whole), _LAST_WAIT)
+    notices = _notices(prepared, answered) | ({"answer_late"} if failed is None else failed)
+    headers = {**answered.passed.headers, **_about(prepared, notices)}
+    return Response(whole, answered.passed.status, headers=headers)
 
 
 @router.get("/models")
 async def models(services: ServicesDep) -> Response:
     """The models of the server behind, or the names that the settings know."""
     if services.settings.has_model:
-        passed = await services.assistant.chat_proxy.models()
+        passed = await services.assistant.chat_proxy.server.models()
         return StreamingResponse(passed.read(), passed.status, headers=passed.headers)
     return JSONResponse({"object": "list", "data": [_model(name) for name in _names(services)]})
 
@@ -73,68 +90,92 @@ def model(model: str, services: ServicesDep) -> dict[str, Any]:
     return _model(model)
 
 
-async def _body(request: Request, *, has_model: bool) -> dict[str, Any]:
-    """The body, of which what is read here is right; where no model's server judges the rest, that too."""
+def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
-    except ValueError as exc:
-        raise RequestRefused(400, "The body is not JSON.", code="invalid_json") from exc
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        raise RequestRefused(400, "The body is not valid JSON.", code="invalid_json") from exc
     if not isinstance(body, dict):
-        raise RequestRefused(400, "The body must be an object.", code="invalid_value")
-    check_read(body)
-    if not has_model:
-        check_whole(body)
+        raise RequestRefused(400, "The body must be a JSON object.", code="invalid_value")
     return body
 
 
-async def _remember(proxy: ChatProxy, prepared: Prepared, passed: Passed, heard: bytes, *, streamed: bool) -> None:
+async def _in_time(work: Callable[[], T], seconds: float) -> T | None:
+    """What the work gives, or None where it takes longer; it then goes on by itself.
+
+    A client must have its answer also while the store is locked or loading.
+    """
+    task = asyncio.ensure_future(to_thread.run_sync(work))
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if done:
+        return task.result()
+    go_on(_finished(task))
+    return None
+
+
+async def _finished(task: "asyncio.Future[Any]") -> None:
+    """Wait for work that nobody waits for any more; whatever it raises was counted where it was raised."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
+
+
+def _notices(prepared: Prepared, answered: Answered) -> frozenset[str]:
+    left_out = prepared.plain is not None and not answered.as_changed
+    return prepared.notices | {"memory_left_out"} if left_out else prepared.notices
+
+
+def _about(prepared: Prepared, notices: "frozenset[str] | set[str]") -> dict[str, str]:
+    """Headers that say what the memory did."""
     remembering = prepared.remembering
-    if remembering is not None and passed.status == 200:
-        await to_thread.run_sync(lambda: proxy.remember_reply(remembering, heard, streamed=streamed))
+    manifest = remembering.manifest_id if remembering is not None else ""
+    shown = {"x-memory-manifest": manifest} if manifest and "memory_left_out" not in notices else {}
+    return {**shown, _NOTICE: ",".join(sorted(notices))} if notices else shown
 
 
-async def _as_it_comes(proxy: ChatProxy, prepared: Prepared, passed: Passed) -> AsyncIterator[bytes]:
-    """The pieces of a stream; what they were is kept before the last of them goes, also when the client left before.
+async def _as_it_comes(answered: Answered, heard: Heard) -> AsyncIterator[bytes]:
+    """The pieces of a stream; what they were is stored before the last of them goes, also when the client left before.
 
     Who has read the end of a reply and asks again at once must find it remembered.
     """
-    heard, kept = bytearray(), False
+    stored = False
 
-    async def keep() -> None:
-        nonlocal kept
-        if not kept:
-            kept = True
-            await _remember(proxy, prepared, passed, bytes(heard), streamed=True)
+    async def store() -> None:
+        nonlocal stored
+        if not stored:
+            stored = True
+            await _in_time(heard.stored, _LAST_WAIT)
 
     try:
-        async for piece in passed.read():
-            heard += piece
-            if _STREAM_END in heard[-len(piece) - len(_STREAM_END) :]:
-                await keep()
+        async for piece in answered.passed.read():
+            if heard.feed(piece):
+                await store()
             yield piece
     except ModelUnreachable:
-        await keep()
+        await store()
         raise
     else:
-        await keep()
+        await store()
     finally:
-        go_on(keep())
+        go_on(store())
 
 
-def _offline(services: Services, prepared: Prepared, scope: Scope) -> Response:
+def _offline(services: Services, prepared: Prepared) -> Response:
     """A reply of the offline responder in OpenAI's shape; what it quotes is not remembered as new."""
-    recalled = () if prepared.remembering is None else prepared.remembering.recalled
+    remembering, body = prepared.remembering, prepared.request.body
+    recalled = () if remembering is None else remembering.recalled
     text = offline_reply(recalled)
-    if prepared.remembering is not None:
+    if remembering is not None:
         kept = NewMessage(
             role="assistant", text=text, recallable=False,
-            metadata={"model": OFFLINE_MODEL, "manifest_id": prepared.remembering.manifest_id},
+            metadata={"model": OFFLINE_MODEL, "manifest_id": remembering.manifest_id},
             quotes=tuple(hit.message_id for hit in quoted_hits(recalled)),
         )  # fmt: skip
-        services.engine.remember(prepared.remembering.conversation_id, [kept], scope=scope)
-    asked = prepared.body.get("n") or 1  # the same reply so many times: there is no other
+        following = services.engine.following
+        following.answer(remembering.conversation_id, [kept], after=remembering.after, scope=remembering.scope)
+    asked = body.get("n") or 1  # the same reply so many times: there is no other
     shape = {"id": random_id("chatcmpl"), "created": int(time.time()), "model": OFFLINE_MODEL}
-    if prepared.body.get("stream") is True:
+    if body.get("stream") is True:
         told = [
             {"index": number, "delta": delta, "finish_reason": reason}
             for number in range(asked)

@@ -13,6 +13,7 @@ from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, PageDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
 from api.schemas.memory import (
+    Branches,
     ConversationOut,
     EditIn,
     FateOut,
@@ -114,10 +115,15 @@ def conversations(
 
 @router.get("/conversations/{conversation_id:path}/messages")
 def conversation_messages(
-    conversation_id: str, services: ServicesDep, scope: ScopeDep, page: PageDep
+    conversation_id: str, services: ServicesDep, scope: ScopeDep, page: PageDep, branches: Branches = "active"
 ) -> dict[str, Any]:
-    """A conversation's messages by their order, newest first unless asked otherwise."""
-    rows, has_more = services.engine.history.messages(conversation_id, page, scope=scope)
+    """A conversation's messages by their order, newest first unless asked otherwise.
+
+    Abandoned branches are listed with `branches=all` only.
+    """
+    rows, has_more = services.engine.history.messages(
+        conversation_id, page, all_branches=branches == "all", scope=scope
+    )
     return _listed([message_out(row) for row in rows], "message_id", has_more)
 
 
@@ -204,7 +210,10 @@ def _query(body: RecallIn) -> RecallQuery:
         metadata=body.metadata,
         min_score=body.min_score,
         explain=body.explain,
-        **times,
+        all_branches=body.branches == "all",
+        after=times["after"],
+        before=times["before"],
+        as_of=times["as_of"],
     )
 
 

@@ -20,6 +20,8 @@ from assistant.settings import MAX_TOKEN_BUDGET
 from memory_engine import Conversation, Message, RecallHit, Summary
 
 Role = Literal["user", "assistant", "system", "tool"]
+#: Whether abandoned branches of conversations are asked too.
+Branches = Literal["active", "all"]
 #: ISO 8601, or Unix seconds.
 Time = StrictStr | StrictInt | StrictFloat
 
@@ -85,6 +87,7 @@ class RecallIn(Body):
     user: StrictStr | None = None
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     explain: StrictBool = False
+    branches: Branches = "active"
     scope: Literal["namespace"] | None = None
 
 
@@ -186,6 +189,9 @@ class MessageOut(BaseModel):
     quarantined: bool
     quarantine: HeldOut | None = Field(description="Its own, or else that of its conversation.")
     pinned: bool = Field(description="No retention policy touches it, and it ranks a little higher.")
+    branch_id: str = Field(description="The branch of its conversation; `branch_0` is the trunk.")
+    parent_id: str | None = Field(description="The message before it on its branch.")
+    active: bool = Field(description="Whether its branch is live. An abandoned branch is out of prompts and recall.")
 
 
 class SupportOut(BaseModel):

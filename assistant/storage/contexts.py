@@ -1,6 +1,8 @@
 """SQL of assembled prompts: the bytes that were sent, and the account of them."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +23,8 @@ from sqlalchemy import (
 )
 
 from assistant.errors import ContextErased, ContextNotFound
-from memory_engine import MemoryEngine, Scope
+from assistant.packing import Block
+from memory_engine import MemoryEngine, Message, Scope
 from memory_engine.models import ScopeKey
 
 metadata = MetaData()
@@ -83,6 +86,40 @@ def load_context(engine: MemoryEngine, scope: Scope, context_id: str) -> dict[st
         text = f"Something in the context {context_id!r} was removed {receipt}."
         raise ContextErased(text, param="manifest_id")
     return dict(row)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptPrompt:
+    """A kept prompt, as far as a turn that goes on uses it."""
+
+    context_id: str
+    messages: list[dict[str, Any]]
+    block: Block | None
+
+
+def newest_for(engine: MemoryEngine, scope: Scope, said: Message) -> KeptPrompt | None:
+    """The newest prompt that was assembled to answer this message; None where there is none, or it was erased."""
+    with engine.database.read() as db:
+        key = engine.find_scope(db, scope)
+        if key is None:
+            return None
+        holding = (
+            context_messages.c.namespace_id == key.namespace_id,
+            context_messages.c.message_id == said.message_id,
+        )
+        same = (contexts.c.namespace_id == context_messages.c.namespace_id) & (
+            contexts.c.context_id == context_messages.c.context_id
+        )
+        query = select(contexts.c.context_id, contexts.c.manifest, contexts.c.messages).join(context_messages, same)
+        here = (contexts.c.scope_id == key.scope_id, contexts.c.erased_at.is_(None))
+        rows = db.execute(query.where(*holding, *here).order_by(contexts.c.created_at.desc())).mappings().all()
+    for row in rows:
+        asked = [item["message_ids"] for item in row["manifest"]["items"] if item["kind"] == "user"]
+        if asked == [[said.message_id]]:
+            block = row["manifest"]["block"]
+            shown = None if block is None else Block(**block)
+            return KeptPrompt(context_id=row["context_id"], messages=json.loads(row["messages"]), block=shown)
+    return None
 
 
 def empty(db: Connection, namespace_id: int, context_id: str, now: int) -> None:

@@ -3,7 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Text, delete, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+)
 
 from assistant.storage.contexts import metadata
 from memory_engine import MemoryEngine, Scope
@@ -31,6 +46,8 @@ model_calls = Table(
     Column("cost", BigInteger),
     #: What the whole history would have taken in its place.
     Column("history_tokens", BigInteger, nullable=False),
+    #: Whether the tokens were counted here, because the server did not say them.
+    Column("estimated", Boolean, nullable=False, server_default=false()),
     Index("ix_model_calls_time", "namespace_id", "started_at"),
     Index("ix_model_calls_conversation", "namespace_id", "conversation_id"),
     Index("ix_model_calls_message", "namespace_id", "message_id"),

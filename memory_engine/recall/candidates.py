@@ -6,7 +6,7 @@ from memory_engine.errors import IndexUnavailable
 from memory_engine.models import RecallQuery
 from memory_engine.ports import VectorIndex
 from memory_engine.recall.catalogue import Ints
-from memory_engine.recall.filters import Filters
+from memory_engine.recall.filters import BRANCHES, Filters
 from memory_engine.recall.question import Question
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
 
@@ -34,7 +34,7 @@ class Candidates:
     def by_both(self, memory: ScopeMemory, query: RecallQuery, question: Question, filters: Filters) -> Ints | None:
         """What the question's words and its vector name, with what stands around it; None for the whole scope."""
         size = len(memory.catalogue)
-        if size < self._threshold or filters.masks:
+        if size < self._threshold or filters.masks.keys() - {BRANCHES}:
             return None
         wanted = max(_CANDIDATES, 20 * query.k)
         try:

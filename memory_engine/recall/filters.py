@@ -10,6 +10,8 @@ from memory_engine.models import RecallQuery, to_micros
 from memory_engine.recall.catalogue import CatalogueView
 
 Mask = NDArray[np.bool_]
+#: The filter that is there unless abandoned branches are asked for.
+BRANCHES = "branches"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,8 @@ class Filters:
             with_metadata: seqs of the messages that have the query's metadata; None when it asks for none.
         """
         masks = _by_time(catalogue, query) | _by_place(catalogue, query)
+        if not query.all_branches and not catalogue.active.all():
+            masks[BRANCHES] = catalogue.active
         if with_metadata is not None:
             masks["metadata"] = np.isin(catalogue.seq, with_metadata)
         allowed = np.ones(len(catalogue), bool)

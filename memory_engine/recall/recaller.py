@@ -295,6 +295,7 @@ def _hit(message: Message, shown: float, why: dict[str, Any]) -> RecallHit:
         name=message.name,
         text=message.text,
         created_at=message.created_at,
+        branch=message.branch,
         score=round(shown, 6),
         why=why,
     )

@@ -22,7 +22,7 @@ from memory_engine.ports import Vectors
 from memory_engine.recall.catalogue import Catalogue, CatalogueView, Ints
 from memory_engine.recall.ranking import dense_share
 from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_size
-from memory_engine.storage import embeddings, outbox, scopes, terms
+from memory_engine.storage import branches, embeddings, outbox, scopes, terms
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.vectors.exact import ExactIndex
 
@@ -188,12 +188,13 @@ class ResidentScopes:
         if before is not None and before.watermark == last:
             return before
         found: list[TermIds] = []
+        forks = branches.forks(db, key)
         rows = _with_terms_in(found, terms.read_after(db, key, before.watermark if before else 0))
         lexical = before.lexical if before else LexicalIndex.empty()
         if before is None:
-            resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows)
+            resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows, forks)
         else:
-            resident.catalogue.append(list(rows))
+            resident.catalogue.append(list(rows), forks)
         if found:
             lexical = lexical.appended(found)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
@@ -210,10 +211,10 @@ class ResidentScopes:
             return
         changed = np.union1d(memory.catalogue.seq[gone], came)
         reached = min(memory.watermark, self._exact.watermark(key)) if self._embeds_at_once else 0
-        rows = terms.read_these(db, key, came.tolist())
+        rows, forks = terms.read_these(db, key, came.tolist()), branches.forks(db, key)
         vectors = embeddings.vectors_of(db, key, self._space_id, came[came <= reached].tolist())
         # From here on nothing is read, so that nothing stays half changed where the store does not answer.
-        resident.catalogue = catalogue.changed(gone, rows)
+        resident.catalogue = catalogue.changed(gone, rows, forks)
         view = resident.catalogue.view()
         at = np.flatnonzero(np.isin(view.seq, came))
         lexical = memory.lexical.changed(gone, at, [np.frombuffer(row.terms, "<u4") for row in rows])

@@ -1,13 +1,14 @@
 """SQL of the raw stratum: messages go down once, with all that is derived from them, in one transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Integer, LargeBinary, Row, bindparam, cast, func, insert, select
 
 from memory_engine.errors import MessageNotFound
 from memory_engine.models import Message, NewMessage, Page, ScopeKey, from_micros
+from memory_engine.storage import branches
 from memory_engine.storage.schema import (
     AssistantThread,
     ChatMessage,
@@ -88,7 +89,7 @@ _INSERT_MESSAGES, _INSERT_TERMS, _INSERT_VECTORS = insert(ChatMessage), insert(M
 def insert_entries(
     db: Connection, thread: Thread, first_seq: int, entries: Sequence[Entry], *, recorded_at: int
 ) -> None:
-    """Write messages and their derived rows at the places from `first_seq` on."""
+    """Write messages and their derived rows at the places from `first_seq` on, on the branch at the thread's head."""
     key = {"namespace_id": thread.key.namespace_id, "scope_id": thread.key.scope_id}
     messages, terms, vectors = [], [], []
     for seq, entry in enumerate(entries, first_seq):
@@ -124,6 +125,7 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
         "tool_call_id": message.tool_call_id,
         "created_at": entry.created_at,
         "recallable": message.recallable,
+        "branch": thread.head,
         "metadata": dict(message.metadata),
         "tool_calls": None if message.tool_calls is None else list(message.tool_calls),
         "parts": None if message.parts is None else list(message.parts),
@@ -149,6 +151,8 @@ ITS_THREAD = (AssistantThread.namespace_id == ChatMessage.namespace_id) & (
 NOT_QUARANTINED = ChatMessage.quarantined_at.is_(None) & AssistantThread.quarantined_at.is_(None)
 #: It does not wait for its removal.
 NOT_PRUNED = ChatMessage.pruned_at.is_(None)
+#: Its branch is not abandoned.
+ACTIVE = ChatMessage.inactive_at.is_(None)
 _WITH_CONVERSATION = select(
     *ChatMessage.__table__.columns,
     AssistantThread.conversation_id,
@@ -184,6 +188,8 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         or held(row.thread_quarantined_at, row.thread_quarantine_reason),
         pinned=row.pinned_at is not None,
         pruned=row.pruned_at is not None,
+        branch=row.branch,
+        active=row.inactive_at is None,
     )
 
 
@@ -245,15 +251,15 @@ _IN_RECALL_OR_PRUNED = (
     .where(ChatMessage.namespace_id == bindparam("namespace_id"), ChatMessage.scope_id == bindparam("scope_id"))
     .where(ChatMessage.seq.in_(bindparam("seqs", expanding=True)), NOT_QUARANTINED)
 )
-_IN_RECALL = _IN_RECALL_OR_PRUNED.where(NOT_PRUNED)
+_IN_RECALL = _IN_RECALL_OR_PRUNED.where(NOT_PRUNED, ACTIVE)
 
 
 def versions_in_recall(
     db: Connection, key: ScopeKey, seqs: Sequence[int], *, or_pruned: bool = False
 ) -> dict[int, int]:
-    """As `versions`, without what is quarantined or pruned.
+    """As `versions`, without what is quarantined, pruned, or on an abandoned branch.
 
-    What is pruned keeps all that was derived from it, so that it can come back: with `or_pruned` it is there too.
+    What is pruned or abandoned keeps its terms and vectors, so that it can come back: with `or_pruned` it is there too.
     """
     query = _IN_RECALL_OR_PRUNED if or_pruned else _IN_RECALL
     found: dict[int, int] = {}
@@ -265,41 +271,74 @@ def versions_in_recall(
 
 #: No time and no place is as late.
 _FOR_EVER = 2**62
-_NEWEST = (
+_OF_ANY_BRANCH = (
     _WITH_CONVERSATION.where(
         ChatMessage.namespace_id == bindparam("namespace_id"),
         ChatMessage.thread_id == bindparam("thread_id"),
         ChatMessage.created_at <= bindparam("until"),
         ChatMessage.seq < bindparam("before_seq"),
-        NOT_PRUNED,
     )
     .order_by(ChatMessage.seq.desc())
     .limit(bindparam("most", type_=Integer))
 )
+_NEWEST_OF_PATH = _OF_ANY_BRANCH.where(NOT_PRUNED)
+_NEWEST = _NEWEST_OF_PATH.where(ACTIVE)
 
 
 def newest(
-    db: Connection, thread: Thread, limit: int, *, until: int | None = None, before_seq: int | None = None
+    db: Connection,
+    thread: Thread,
+    limit: int,
+    *,
+    until: int | None = None,
+    before_seq: int | None = None,
+    spans: Sequence[branches.Span] | None = None,
 ) -> list[Message]:
-    """A conversation's newest messages, oldest of them first; `until` in microseconds, inclusive."""
+    """A conversation's newest messages, oldest of them first.
+
+    Args:
+        db: the transaction.
+        thread: the conversation.
+        limit: how many at most.
+        until: only what was said until then (microseconds), inclusive.
+        before_seq: only what stands before this place.
+        spans: the path of the branch that is read; every live branch unless given.
+    """
     here = {"namespace_id": thread.key.namespace_id, "thread_id": thread.thread_id}
     bounds = {
         "until": _FOR_EVER if until is None else until,
         "before_seq": _FOR_EVER if before_seq is None else before_seq,
         "most": limit,
     }
-    rows = db.execute(_NEWEST, {**here, **bounds}).all()
+    query = _NEWEST if spans is None else _NEWEST_OF_PATH.where(branches.on_path(spans))
+    rows = db.execute(query, {**here, **bounds}).all()
     return [_message(row) for row in reversed(rows)]
 
 
-def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Message], bool]:
-    """One page of a conversation by `seq`, and whether more follow.
+def newest_of_all_branches(db: Connection, thread: Thread, limit: int) -> list[Message]:
+    """A conversation's newest messages, oldest of them first; abandoned branches and what is pruned too."""
+    here = {"namespace_id": thread.key.namespace_id, "thread_id": thread.thread_id}
+    bounds = {"until": _FOR_EVER, "before_seq": _FOR_EVER, "most": limit}
+    return [_message(row) for row in reversed(db.execute(_OF_ANY_BRANCH, {**here, **bounds}).all())]
+
+
+def with_parents(db: Connection, key: ScopeKey, found: Sequence[Message]) -> list[Message]:
+    """These messages of one scope, each with the message before it on its branch."""
+    before = branches.parents(db, key.namespace_id, found)
+    return [replace(message, parent_id=before.get(message.seq)) for message in found]
+
+
+def list_messages(
+    db: Connection, thread: Thread, page: Page, *, all_branches: bool = False
+) -> tuple[list[Message], bool]:
+    """One page of a conversation by `seq`, of its live branches or of all, and whether more follow.
 
     Raises:
         MessageNotFound: `page.after` is none of the conversation's.
     """
     order = ChatMessage.seq
     query = _WITH_CONVERSATION.where(*_of_thread(thread), NOT_PRUNED)
+    query = query if all_branches else query.where(ACTIVE)
     if page.after is not None:
         start = db.execute(select(order).where(*_of_thread(thread), ChatMessage.message_id == page.after)).scalar()
         if start is None:
@@ -307,7 +346,7 @@ def list_messages(db: Connection, thread: Thread, page: Page) -> tuple[list[Mess
         query = query.where(order > start if page.ascending else order < start)
     query = query.order_by(order if page.ascending else order.desc()).limit(page.limit + 1)
     rows = [_message(row) for row in db.execute(query)]
-    return rows[: page.limit], len(rows) > page.limit
+    return with_parents(db, thread.key, rows[: page.limit]), len(rows) > page.limit
 
 
 def seqs_of_thread(db: Connection, thread: Thread) -> list[int]:

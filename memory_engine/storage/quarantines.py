@@ -1,11 +1,12 @@
 """SQL of what is kept out of recall: a mark on a message, or on a conversation for all that is said in it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from memory_engine.models import Held, ScopeKey, from_micros, to_micros
+from memory_engine.models import Held, Message, ScopeKey, from_micros, to_micros
 from memory_engine.storage.messages import ITS_THREAD, NOT_QUARANTINED
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageQuote
 from memory_engine.storage.threads import Thread
@@ -32,6 +33,13 @@ def held_by_quotes(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[i
     here = (MessageQuote.namespace_id == key.namespace_id, MessageQuote.scope_id == key.scope_id)
     rows = db.execute(query.where(*here, MessageQuote.seq.in_(seqs), ~NOT_QUARANTINED))
     return {row.seq: Held(since=from_micros(row.since), reason=row.reason) for row in rows}
+
+
+def with_those_they_repeat(db: Connection, key: ScopeKey, found: list[Message]) -> list[Message]:
+    """These messages of a conversation; what repeats a quarantined message has its quarantine here."""
+    repeating = [message.seq for message in found if not message.recallable]  # only such messages quote others
+    held = held_by_quotes(db, key, repeating) if repeating else {}
+    return [replace(m, quarantine=held[m.seq]) if m.seq in held and not m.quarantined else m for m in found]
 
 
 def _columns(held: Held | None) -> dict[str, Any]:

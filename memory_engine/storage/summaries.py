@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
 from memory_engine.storage import derivation_queue, schema
 from memory_engine.storage.derivation_queue import Stage
-from memory_engine.storage.messages import ITS_THREAD, LAST_SEQ, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
+from memory_engine.storage.messages import ACTIVE, ITS_THREAD, LAST_SEQ, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
 from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
 from memory_engine.storage.threads import Thread
 
@@ -121,6 +121,7 @@ def seqs_to_sum_up(db: Connection, key: ScopeKey, thread_id: str, first: int, la
             ChatMessage.thread_id == thread_id,
             NOT_QUARANTINED,
             NOT_PRUNED,
+            ACTIVE,
             ChatMessage.seq.between(first, LAST_SEQ if last is None else last),
             ChatMessage.recallable,
             ChatMessage.role.in_(("user", "assistant")),

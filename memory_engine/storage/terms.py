@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, case, delete, insert, select
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage.messages import (
@@ -23,11 +23,15 @@ from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTe
 
 _CURRENT = its_message(MessageTerms) & (MessageTerms.version == ChatMessage.version)
 _HERE = (ChatMessage.namespace_id == bindparam("namespace_id")) & (ChatMessage.scope_id == bindparam("scope_id"))
+#: A number that changes with every edit, and when a branch is abandoned or returned to.
+_STATE = 2 * ChatMessage.version + case((ChatMessage.inactive_at.is_(None), 0), else_=1)
 _READ = (
     select(
         ChatMessage.seq,
-        ChatMessage.version,
+        _STATE.label("version"),
         ChatMessage.thread_id,
+        ChatMessage.branch,
+        ChatMessage.inactive_at.is_(None).label("active"),
         AssistantThread.conversation_id,
         ChatMessage.role,
         ChatMessage.name,
@@ -44,7 +48,7 @@ _READ = (
 )
 _READ_AFTER = _READ.where(ChatMessage.seq > bindparam("after")).execution_options(yield_per=5_000)
 _VERSIONS = (
-    select(ChatMessage.seq, ChatMessage.version)
+    select(ChatMessage.seq, _STATE)
     .join(MessageTerms, _CURRENT)
     .where(_HERE, NOT_PRUNED, ChatMessage.seq <= bindparam("until"))
     .order_by(ChatMessage.seq)
@@ -55,8 +59,8 @@ _VERSIONS = (
 def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The indexed messages after `seq`, in order.
 
-    Each row has seq, version, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks,
-    terms.
+    Each row has seq, version (a number that changes with every edit, and when its branch is abandoned or returned to),
+    thread_id, branch, active, conversation_id, role, name, agent, created_at (microseconds), words, asks, terms.
     """
     return iter(db.execute(_READ_AFTER, {**_place(key), "after": seq}))
 
@@ -71,7 +75,7 @@ def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*
 
 
 def versions(db: Connection, key: ScopeKey, until: int) -> NDArray[np.int64]:
-    """The places of the indexed messages up to `until`, rising, and the version of each; shape (2, messages)."""
+    """The places of the indexed messages up to `until`, rising, and their versions as above; shape (2, messages)."""
     rows = db.execute(_VERSIONS, {**_place(key), "until": until})
     return np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, 2).T
 

@@ -21,6 +21,9 @@ class Thread:
     key: ScopeKey
     agent: str | None
     quarantined: bool = False
+    #: The branch that was spoken on last, and how many there are besides the trunk.
+    head: int = 0
+    branches: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +38,12 @@ class ConversationFilter:
 
 # Asked several times in every turn, so built once.
 _FIND = select(
-    AssistantThread.thread_id, AssistantThread.scope_id, AssistantThread.agent, AssistantThread.quarantined_at
+    AssistantThread.thread_id,
+    AssistantThread.scope_id,
+    AssistantThread.agent,
+    AssistantThread.quarantined_at,
+    AssistantThread.head,
+    AssistantThread.branches,
 ).where(
     AssistantThread.namespace_id == bindparam("namespace_id"),
     AssistantThread.conversation_id == bindparam("conversation_id"),
@@ -55,7 +63,7 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str, param: str 
         raise ConversationNotFound.of(conversation_id, param)
     return Thread(
         thread_id=row.thread_id, conversation_id=conversation_id, key=key, agent=row.agent,
-        quarantined=row.quarantined_at is not None,
+        quarantined=row.quarantined_at is not None, head=row.head, branches=row.branches,
     )  # fmt: skip
 
 
@@ -68,13 +76,16 @@ def owner_of(db: Connection, namespace_id: int, conversation_id: str) -> ScopeKe
 def by_id(db: Connection, key: ScopeKey, thread_id: str) -> Thread | None:
     """The scope's thread of that id, or None."""
     here = (*_in_scope(key), AssistantThread.thread_id == thread_id)
-    columns = (AssistantThread.conversation_id, AssistantThread.agent, AssistantThread.quarantined_at)
+    columns = (
+        AssistantThread.conversation_id, AssistantThread.agent, AssistantThread.quarantined_at, AssistantThread.head,
+        AssistantThread.branches,
+    )  # fmt: skip
     row = db.execute(select(*columns).where(*here)).first()
     if row is None:
         return None
     return Thread(
         thread_id=thread_id, conversation_id=row.conversation_id, key=key, agent=row.agent,
-        quarantined=row.quarantined_at is not None,
+        quarantined=row.quarantined_at is not None, head=row.head, branches=row.branches,
     )  # fmt: skip
 
 
@@ -162,6 +173,7 @@ def _conversations(key: ScopeKey) -> Select[*tuple[Any, ...]]:
         ChatMessage.namespace_id == AssistantThread.namespace_id,
         ChatMessage.thread_id == AssistantThread.thread_id,
         ChatMessage.pruned_at.is_(None),
+        ChatMessage.inactive_at.is_(None),
     )
     count = select(func.count()).select_from(ChatMessage).where(*said).scalar_subquery()
     newest = select(func.max(ChatMessage.created_at)).where(*said).scalar_subquery()

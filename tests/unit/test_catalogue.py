@@ -13,13 +13,20 @@ from tests.catalogues import shown
 HOUR = 3600 * 1_000_000
 
 
+#: Where branches fork: conversation and branch by the number of the message that they come from.
+FORKS = {(f"t-{name}", branch): place for name in range(4) for branch, place in ((1, 22), (2, 40), (3, 0))}
+
+
 def messages(seed: int, count: int) -> list[SimpleNamespace]:
     chance = random.Random(seed)
     return [
         SimpleNamespace(
             seq=3 * number + 1,
             version=chance.randint(1, 3),
-            conversation_id=f"c-{chance.randrange(4)}",
+            thread_id=f"t-{(talk := chance.randrange(4))}",
+            conversation_id=f"c-{talk}",
+            branch=chance.choice((0, 0, 1, 2, 3)) if number > 14 else 0,
+            active=chance.random() < 0.7,
             role=chance.choice(("user", "assistant")),
             name=chance.choice((None, "Ann", "Bob")),
             agent=chance.choice((None, "greeter")),
@@ -38,13 +45,16 @@ def test_what_went_and_what_came_leave_no_trace(seed: int) -> None:
     gone = sorted(chance.sample(range(30), 5))
     came = sorted(chance.sample(range(30), 4))
     before = Catalogue()
-    before.append([row for number, row in enumerate(rows) if number not in came])
+    before.append([row for number, row in enumerate(rows) if number not in came], FORKS)
     positions = np.flatnonzero(np.isin(before.view().seq, [rows[number].seq for number in gone]))
-    after, filled = before.changed(positions, [rows[number] for number in came if number not in gone]), Catalogue()
-    filled.append([row for number, row in enumerate(rows) if number not in gone])
+    after, filled = (
+        before.changed(positions, [rows[number] for number in came if number not in gone], FORKS),
+        Catalogue(),
+    )
+    filled.append([row for number, row in enumerate(rows) if number not in gone], FORKS)
     assert shown(after.view()) == shown(filled.view())
     for catalogue in (after, filled):
-        catalogue.append(late)
+        catalogue.append(late, FORKS)
     assert shown(after.view()) == shown(filled.view())
 
 

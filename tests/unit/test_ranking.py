@@ -21,6 +21,9 @@ def catalogue(*rows: tuple[str, int, int]) -> CatalogueView:
             SimpleNamespace(
                 version=1,
                 seq=seq,
+                thread_id="t",
+                branch=0,
+                active=True,
                 conversation_id=name,
                 role="user",
                 name=None,
@@ -68,8 +71,9 @@ def test_a_part_keeps_the_neighbours_that_are_in_it() -> None:
 def test_a_view_is_not_changed_by_what_comes_later() -> None:
     made = Catalogue()
     row = SimpleNamespace(
-        version=1, seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
-    )
+        version=1, seq=1, thread_id="t", branch=0, active=True, conversation_id="a", role="user", name="Ana",
+        agent=None, created_at=0, words=3, asks=False,
+    )  # fmt: skip
     made.append([row])
     before = made.view()
     made.append([SimpleNamespace(**{**vars(row), "seq": n, "conversation_id": f"c{n}"}) for n in range(2, 300)])
@@ -93,8 +97,9 @@ def test_what_lacks_a_word_that_stands_beside_it_is_completed() -> None:
 def test_a_message_that_comes_later_is_no_neighbour_of_an_earlier_view() -> None:
     made = Catalogue()
     row = SimpleNamespace(
-        version=1, seq=1, conversation_id="a", role="user", name="Ana", agent=None, created_at=0, words=3, asks=False
-    )
+        version=1, seq=1, thread_id="t", branch=0, active=True, conversation_id="a", role="user", name="Ana",
+        agent=None, created_at=0, words=3, asks=False,
+    )  # fmt: skip
     made.append([row])
     before = made.view()
     made.append([SimpleNamespace(**{**vars(row), "seq": 2})])

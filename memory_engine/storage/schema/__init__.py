@@ -20,6 +20,7 @@ from memory_engine.storage.schema.derived import (
 from memory_engine.storage.schema.erasures import ErasedName, ErasureCanaries, ErasureReceipt, Suppression
 from memory_engine.storage.schema.messages import (
     AssistantThread,
+    BranchRow,
     ChatMessage,
     EmbeddingSpace,
     MessageChange,
@@ -35,6 +36,7 @@ __all__ = [
     "NAME",
     "AssistantThread",
     "Base",
+    "BranchRow",
     "ChatMessage",
     "ConsolidationRow",
     "DerivationRow",

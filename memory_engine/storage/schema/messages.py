@@ -38,6 +38,9 @@ class AssistantThread(Base):
     quarantine_reason: Mapped[str | None] = mapped_column(String(500))
     #: Since when no policy touches what is said in it; None where policies rule.
     held_at: Mapped[int | None] = mapped_column(BigInteger)
+    #: The branch that was spoken on last, and how many there are besides the trunk, which is branch 0.
+    head: Mapped[int] = mapped_column(default=0)
+    branches: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "thread_id"),
@@ -80,6 +83,9 @@ class ChatMessage(Base):
     #: Since when it waits for its removal, out of everything but a restore, and the rule that says so.
     pruned_at: Mapped[int | None] = mapped_column(BigInteger)
     pruned_by: Mapped[str | None] = mapped_column(NAME)
+    #: Which branch of its conversation it was said on, and since when that is abandoned from here on; None while live.
+    branch: Mapped[int] = mapped_column(default=0)
+    inactive_at: Mapped[int | None] = mapped_column(BigInteger)
     message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     tool_calls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
@@ -94,6 +100,29 @@ class ChatMessage(Base):
         Index("ix_chat_messages_thread", "namespace_id", "thread_id", "seq"),
         _index_of_marked("pinned"),
         _index_of_marked("pruned"),
+    )
+
+
+class BranchRow(Base):
+    """A branch of a conversation besides its trunk: where it leaves the branch that it comes from."""
+
+    __tablename__ = "thread_branches"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    thread_id: Mapped[str] = mapped_column(NAME)
+    branch: Mapped[int]
+    #: The branch that it comes from, and the place of the last message that both share; 0 where they share none.
+    parent: Mapped[int]
+    fork_seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "thread_id", "branch"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_thread_branches_scope", "namespace_id", "scope_id"),
     )
 
 
