@@ -115,7 +115,8 @@ class Following:
             StoreError: the store does not answer.
         """
         rememberer = self._parts.serving().rememberer
-        for answer in reversed(alternatives):
+        # Alternatives are branches that leave the same message: after none, there is one answer.
+        for answer in reversed(alternatives if after is not None else alternatives[:1]):
             rememberer.remember(scope, conversation_id, [answer], None, Where(after=after))
         self._parts.notify()
 

@@ -54,16 +54,18 @@ def lenient_message(raw: object, notices: set[Notice]) -> NewMessage | None:
     if role is None:
         notices.add("unknown_role")
         return None
-    text, parts = _content(raw.get("content"), notices)
+    given = _parts(raw.get("content"))
+    text = storable_text(raw["content"]) if isinstance(raw.get("content"), str) else _text_of(given)
+    if _size(text) > MAX_TEXT_BYTES:
+        notices.add("text_too_large")
+        return None
+    parts = tuple(kept for part in given if (kept := _storable(part, notices)) is not None) or None
     calls = _calls(raw, notices) if role == "assistant" else None
     metadata = _metadata(raw, notices) if role == "assistant" else {}
     if not text.strip() and isinstance(raw.get("refusal"), str) and role == "assistant":
         text, metadata = storable_text(raw["refusal"]), {**metadata, "refusal": True}
     if not text.strip() and isinstance(transcript := metadata.get("audio", {}).get("transcript"), str):
         text = transcript
-    if _size(text) > MAX_TEXT_BYTES:
-        notices.add("text_too_large")
-        return None
     if not (text.strip() or parts or calls or role == "tool" or "audio" in metadata):
         return None
     return NewMessage(
@@ -72,24 +74,19 @@ def lenient_message(raw: object, notices: set[Notice]) -> NewMessage | None:
     )  # fmt: skip
 
 
-def _content(content: object, notices: set[Notice]) -> tuple[str, tuple[Mapping[str, Any], ...] | None]:
-    if isinstance(content, str):
-        return storable_text(content), None
+def _parts(content: object) -> list[Mapping[str, Any]]:
+    """The content parts that have a kind; a bare text is one, and a bare part is a list of one."""
     if isinstance(content, Mapping):
         content = [content]
-    if not isinstance(content, Sequence):
-        return "", None
-    texts, parts = [], []
-    for part in content:
-        part = {"type": "text", "text": part} if isinstance(part, str) else part
-        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-            continue
-        field = _TEXTS.get(part["type"])
-        if field is not None and isinstance(part.get(field), str):
-            texts.append(storable_text(part[field]))
-        if (kept := _storable(part, notices)) is not None:
-            parts.append(kept)
-    return "\n".join(texts), tuple(parts) or None
+    if not isinstance(content, list | tuple):
+        return []
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    return [part for part in parts if isinstance(part, Mapping) and isinstance(part.get("type"), str)]
+
+
+def _text_of(parts: Sequence[Mapping[str, Any]]) -> str:
+    said = [part.get(_TEXTS.get(part["type"], "")) for part in parts]
+    return "\n".join(storable_text(text) for text in said if isinstance(text, str))
 
 
 def _calls(raw: Mapping[str, Any], notices: set[Notice]) -> tuple[Mapping[str, Any], ...] | None:

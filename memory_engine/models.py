@@ -120,6 +120,11 @@ class Message:
     parent_id: str | None = None
 
     @property
+    def branch_id(self) -> str:
+        """The name of its branch."""
+        return f"branch_{self.branch}"
+
+    @property
     def quarantined(self) -> bool:
         """Whether it is kept out of recall and prompts."""
         return self.quarantine is not None

@@ -59,6 +59,8 @@ class Scripted:
     hangs: bool = False
     #: Sent as it is, instead of a completion.
     raw: bytes | None = None
+    #: Sent one by one as an event stream, as they are.
+    chunks: list[bytes] | None = None
     #: Tools that it calls, each by name and arguments as JSON text or as a value.
     calls: list[tuple[str, Any]] = field(default_factory=list)
     #: Of a streamed answer, the pieces after which the connection is closed; None for all.
@@ -175,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.owner.embedding(asked) if self.path.endswith("/embeddings") else self.owner.answer(asked)
         if answer.hangs:
             self.owner._closing.wait(30)
+        elif answer.chunks is not None:
+            self.stream_as_it_is(answer.chunks)
         elif asked.get("stream") and answer.status == 200 and answer.raw is None:
             self.stream(answer)
         else:
@@ -200,6 +204,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         if answer.breaks_after is None:
             self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def stream_as_it_is(self, chunks: list[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(chunk)
+            self.wfile.flush()
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:

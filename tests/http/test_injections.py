@@ -85,7 +85,9 @@ def by_every_path(api: Api, scripted: ScriptedModel) -> dict[str, list[dict[str,
     asked = {"conversation_id": "asking", "message": ASKED, "token_budget": 60_000, "agent": "greeter"}
     context = api.post("/v1/memory/context", asked).json()
     block = context["manifest"]["block"]
-    assert context["messages"][block]["content"].startswith(FIRST)
+    shown = context["messages"][block["message"]]["content"]
+    assert shown[block["start"] : block["end"]] == shown.removesuffix(f"\n\n{ASKED}")
+    assert shown.startswith(FIRST)
     turn = {"message": ASKED, "token_budget": 60_000, "agent": "greeter"}
     assert api.post("/v1/assistant/conversations/turn/messages", turn).status_code == 200
     of_turn = scripted.requests[-1]["messages"]
@@ -108,9 +110,9 @@ def test_the_set_is_large_and_of_many_languages_and_kinds() -> None:
 
 def test_a_harmless_text_is_where_a_hostile_one_would_be(harmless: Prompts) -> None:
     assert harmless.shapes == {
-        "context": [("system", False), ("user", True), ("user", False)],
-        "turn": [("system", False), ("user", True), ("user", False)],
-        "proxy": [("system", False), ("user", True), ("user", False)],
+        "context": [("system", False), ("user", True)],
+        "turn": [("system", False), ("user", True)],
+        "proxy": [("system", False), ("user", True)],
     }
 
 
@@ -123,9 +125,11 @@ def test_none_leaves_the_block(
     hostile = prompts_with(Api(with_model), scripted, text)
     assert hostile.shapes == harmless.shapes
     for path, messages in hostile.sent.items():
-        block, *others = sorted(
+        holding, *others = sorted(
             (str(m["content"]) for m in messages), key=lambda content: not content.startswith(FIRST)
         )
+        assert holding.endswith(f"{LAST}\n\n{ASKED}"), "what the user says follows the block"
+        block = holding.removesuffix(f"\n\n{ASKED}")
         assert not any(FIRST in content or LAST in content or text in content for content in others)
         assert (block.count(FIRST), block.count(LAST)) == (1, 1)
         found, wanted = {item.text for item in read_back(block)}, {BREAKS.sub("\n", each) for each in hostile.texts}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from assistant.errors import BudgetTooSmall
 from assistant.packing import Packed, Parts, pack, units_of, within_budget
+from assistant.recalled_block import CLOSE, OPEN
 from assistant.token_counter import count_messages, serialise
 from memory_engine import Message, RecallHit
 from memory_engine.tokens import BundledTokenCounter
@@ -63,6 +64,18 @@ def histories(draw: st.DrawFn) -> list[Message]:
     return history
 
 
+def without_block(packed: Packed) -> list[dict[str, Any]]:
+    """The messages of a prompt without what was recalled for it."""
+    if packed.block is None:
+        return packed.messages
+    number, (start, end) = packed.block.message, (packed.block.start, packed.block.end)
+    holding = packed.messages[number]
+    text = holding["content"]
+    assert (holding["role"], text[start:end].startswith(OPEN), text[start:end].endswith(CLOSE)) == ("user", True, True)
+    rest = [] if text == text[start:end] else [{**holding, "content": text[end:].removeprefix("\n\n")}]
+    return [*packed.messages[:number], *rest, *packed.messages[number + 1 :]]
+
+
 def packed_or_too_small(parts: Parts, budget: int) -> Packed | None:
     try:
         return pack(parts, budget, COUNTER)
@@ -97,10 +110,11 @@ def test_a_prompt_never_exceeds_its_budget_and_keeps_what_it_must(
     if system is not None:
         assert packed.messages[0] == {"role": "system", "content": system}
     assert [m for m in packed.messages if m["role"] == "system"] == packed.messages[: 1 if system is not None else 0]
+    bare = without_block(packed)
     if asked is not None:
-        assert packed.messages[-1] == {"role": "user", "content": asked}
+        assert bare[-1] == {"role": "user", "content": asked}
     elif users:
-        assert users[-1].text in [m["content"] for m in packed.messages if m["role"] == "user"]
+        assert users[-1].text in [m["content"] for m in bare if m["role"] == "user"]
     assert_every_answer_follows_its_call(packed.messages)
     assert json.loads(serialise(packed.messages)) == packed.messages
 
@@ -159,8 +173,10 @@ def test_the_same_text_stands_once() -> None:
 def test_recalled_text_stands_in_time_order_with_date_and_speaker() -> None:
     hits = [hit(1, "later"), hit(5, "earlier")]
     packed = pack(Parts(system="s", history=[], hits=hits, message="q"), 500, COUNTER)
-    assert packed.block == 1
-    block = packed.messages[packed.block]["content"]
+    assert packed.block is not None
+    assert packed.block.message == 1
+    block = packed.messages[1]["content"][packed.block.start : packed.block.end]
+    assert packed.messages[1]["content"] == f"{block}\n\nq"
     assert block.index("[Sunday 26 April 2026, earlier]") < block.index("Ana: earlier") < block.index("Ana: later")
 
 
