@@ -150,14 +150,15 @@ def _do(future: "Future[Any]", work: Callable[[], Any]) -> None:
 
 def _compute() -> Lane:
     # One slot: threads that compute at the same time take the interpreter from each other, and all get slower.
-    return Lane("compute", slots=1, threads=5)
+    # The other threads wait: for an embedder behind a server, a commit, a PostgreSQL server, or a scope that is loaded.
+    return Lane("compute", slots=1, threads=16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lanes:
     """The lanes of one assistant and of the service around it.
 
-    All threads together are as many as the database has connections for requests: none of them waits for one.
+    All threads together are no more than the database has connections: none of them waits for one.
     """
 
     #: Recall, context and packing: what computes for milliseconds.
@@ -167,7 +168,7 @@ class Lanes:
     #: Reads by id, lists, and the rows of an API key.
     read: Lane = field(default_factory=lambda: Lane("read", slots=4))
     #: What takes seconds or minutes: erasures, prunings, backups, repairs.
-    long: Lane = field(default_factory=lambda: Lane("long", slots=3))
+    long: Lane = field(default_factory=lambda: Lane("long", slots=4))
 
     @property
     def all(self) -> tuple[Lane, ...]:

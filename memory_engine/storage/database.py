@@ -18,8 +18,8 @@ from memory_engine.waits import waiting
 
 #: An open transaction, as the functions of this folder take it.
 Transaction = Connection
-#: Connections that readers share; the service runs no more request threads than this.
-POOL_SIZE = 16
+#: Connections that readers share, each opened when it is needed; the service's lanes have no more threads than this.
+POOL_SIZE = 32
 _BUSY_TIMEOUT_MS = 10_000
 #: How long writers stand still at once while readers are waited for that hold on to SQLite's log.
 _LOG_TIMEOUT_MS = 50
