@@ -35,7 +35,7 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # What has no lane: files of the page, and streams of which a piece is read at a time.
+        # For work without a lane: static files, and streams that are read piece by piece.
         to_thread.current_default_thread_limiter().total_tokens = _OTHER_THREADS
         yield
 

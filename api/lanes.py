@@ -1,4 +1,4 @@
-"""In which lane each route runs: one table. A route that is not in it cannot be made."""
+"""The lane of each route, in one table. A route that is missing from the table cannot be created."""
 
 import asyncio
 import functools
@@ -13,7 +13,7 @@ from api.routes.planned import METHODS, PLANNED
 from assistant.lanes import Lane
 
 COMPUTE, WRITE, READ, LONG = "compute", "write", "read", "long"
-#: On the event loop: coroutines that wait for lanes and models by themselves, and what takes microseconds.
+#: The event loop: coroutines that enter lanes themselves, and routes that take microseconds.
 LOOP = "loop"
 
 _MEMORY = "/v1/memory"
@@ -87,35 +87,37 @@ LANES: Mapping[str, str] = {
 
 
 class LaneRoute(APIRoute):
-    """A route whose endpoint runs in the lane that the table names."""
+    """A route whose endpoint runs in its lane of the table."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        """Make the route.
+        """Create the route.
 
         Raises:
-            LookupError: the route is not in the table.
-            TypeError: a coroutine is to run on threads, or what blocks on the event loop.
+            LookupError: the route is missing from the table.
+            TypeError: the endpoint is a coroutine function in a lane of threads, or a plain function on the loop.
         """
         (name,) = {_lane_named(method, path) for method in options["methods"]}
         if inspect.iscoroutinefunction(endpoint) != (name == LOOP):
-            raise TypeError(f"{path}: a coroutine runs on the lane {LOOP!r}, a function in another; not in {name!r}.")
+            raise TypeError(
+                f"Invalid lane {name!r} for {path}: {LOOP!r} is for coroutine functions, and only for them."
+            )
         super().__init__(path, endpoint if name == LOOP else _in_lane(endpoint, name), **options)
 
 
 def _lane_named(method: str, path: str) -> str:
     if (name := LANES.get(f"{method} {path}")) is None:
-        raise LookupError(f"The route {method} {path} has no lane: name one in api/lanes.py.")
+        raise LookupError(f"Missing lane of the route {method} {path}: add the route to LANES in api/lanes.py.")
     return name
 
 
 def _in_lane(endpoint: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The endpoint as a coroutine that waits for its lane."""
+    """Return the endpoint as a coroutine function that runs it in the lane."""
 
     @functools.wraps(endpoint)
     async def waits(lane_request: Request, **values: Any) -> Any:
         lane: Lane = getattr(lane_request.app.state.services.lanes, name)
         work = functools.partial(endpoint, **values)
-        return await _ran(lane, work, lane_request)
+        return await _run(lane, work, lane_request)
 
     signature = inspect.signature(endpoint)
     asked = inspect.Parameter("lane_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
@@ -125,14 +127,14 @@ def _in_lane(endpoint: Callable[..., Any], name: str) -> Callable[..., Any]:
     return waits
 
 
-async def _ran(lane: Lane, work: Callable[[], Any], request: Request) -> Any:
-    """The work's result. Recall that has not begun when its client leaves is not run; a write always is."""
+async def _run(lane: Lane, work: Callable[[], Any], request: Request) -> Any:
+    """Run the work and return its result. Skip queued recall if its client leaves; a write always runs."""
     must_wait = lane.is_full
     future = lane.submit(work, _namespace(request))
     result = asyncio.wrap_future(future)
     if lane.name != COMPUTE or not must_wait:
         return await result
-    left = asyncio.ensure_future(_left(request))
+    left = asyncio.ensure_future(_wait_until_left(request))
     try:
         await asyncio.wait((result, left), return_when=asyncio.FIRST_COMPLETED)
         if not result.done() and future.cancel():
@@ -142,14 +144,14 @@ async def _ran(lane: Lane, work: Callable[[], Any], request: Request) -> Any:
         left.cancel()
 
 
-async def _left(request: Request) -> None:
+async def _wait_until_left(request: Request) -> None:
     """Wait until the client leaves."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _namespace(request: Request) -> str:
-    """Whose turn it is in the lane."""
+    """Return the namespace that takes turns with others in the lane."""
     caller = request.state.caller
     named: str = caller.namespace or request.headers.get("x-namespace", "")
     return named

@@ -25,7 +25,7 @@ class Services:
 
     @property
     def lanes(self) -> Lanes:
-        """The threads of the assistant's turns, which requests share."""
+        """The lanes of the assistant, shared by requests and turns."""
         return self.assistant.lanes
 
     def examined(self, *, repair: bool, progress: Progress = no_progress) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ class CustomAssistant:
         self.agent = self.agents.get(agent).name
         self.agents.all()  # a wrong file is told at the start
         self.tool_registry = tools if tools is not None else ToolRegistry()
-        #: The threads of turns, and of the service around them.
+        #: Threads for turns, tools and the service's requests.
         self.lanes = Lanes()
         add_builtin_tools(self.tool_registry, engine, self.agents, self.settings, self.lanes.compute)
         engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
@@ -151,12 +151,12 @@ class CustomAssistant:
         except (ModelError, BudgetTooSmall, SpendCapReached) as exc:
             if isinstance(exc, ModelBrokeOff):
                 broken = Generated(text=exc.text, model="", tool_calls=(), usage=None)
-                await self._written(state, lambda: self._kept(state, broken, incomplete=True))
+                await self._write(state, lambda: self._kept(state, broken, incomplete=True))
             exc.args = (f"{exc.message} Your message is kept as {state.said.message_id}.",)
             raise
         finally:
-            await self._written(state, lambda: self.ledger.note(state))
-        return await self._written(state, lambda: self._replied(state, generated))
+            await self._write(state, lambda: self.ledger.note(state))
+        return await self._write(state, lambda: self._replied(state, generated))
 
     def close(self) -> None:
         """Let the threads go; the engine is its owner's to close."""
@@ -226,7 +226,7 @@ class CustomAssistant:
         )
         return self.conversation_manager.add(state.turn.conversation_id, [reply], state.agent.name, state.scope)[0]
 
-    async def _written(self, state: TurnState, work: Callable[[], T]) -> T:
+    async def _write(self, state: TurnState, work: Callable[[], T]) -> T:
         return await self.lanes.write.run(work, state.scope.namespace)
 
 

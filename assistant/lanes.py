@@ -1,4 +1,4 @@
-"""Lanes: threads for one kind of work each, bounded, so that no kind of work waits behind another."""
+"""Lanes: bounded threads for one kind of work each. No kind of work waits behind another."""
 
 import asyncio
 import threading
@@ -17,27 +17,25 @@ _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Lane:
-    """Runs work on threads, at most as many at a time as the lane has slots.
+    """Threads that run as much work at a time as the lane has slots.
 
-    Callers take turns, and the work of one caller is run in the order in which it came. Where a lane has more threads
-    than slots, work that waits for a disk, a lock or a server releases its slot until the wait is over; it then goes on
-    before any work that has not begun.
+    Callers take turns. The work of one caller runs in order. In a lane with more threads than slots, work releases its
+    slot while it waits for a disk, a lock or a server (`memory_engine.waits`). It then resumes before new work starts.
     """
 
     def __init__(self, name: str, *, slots: int, threads: int | None = None) -> None:
-        """Make a lane; its threads are started when they are needed.
+        """Create a lane. Its threads start when they are needed.
 
         Args:
-            name: the lane's name, and the first part of its threads' names.
-            slots: how much work runs at a time.
-            threads: how much work may have begun, those that wait among it. Default: as many as slots.
+            name: the lane's name, and the prefix of its threads' names.
+            slots: work that runs at a time.
+            threads: work that runs or waits at a time. Default: slots.
         """
         self.name = name
-        #: Most work that may have begun at a time.
         self.threads = threads or slots
         self._lock = threading.Lock()
         self._queues: OrderedDict[str, deque[_Job]] = OrderedDict()
-        #: Work that was waiting and needs a slot to go on.
+        #: Work that needs a slot again after a wait.
         self._resuming: deque[threading.Event] = deque()
         self._free_slots = slots
         self._free_threads = self.threads
@@ -47,24 +45,24 @@ class Lane:
 
     @property
     def is_full(self) -> bool:
-        """Whether work that is put in now has to wait."""
+        """Whether no slot is free, so that new work is queued."""
         return not self._free_slots
 
     async def run(self, work: Callable[[], T], whose: str = "") -> T:
-        """Run work and return its result; work that has not begun when the caller is cancelled is not run.
+        """Run work and return its result. Cancelling the caller removes queued work.
 
         Args:
-            work: what is run.
-            whose: the caller; callers take turns.
+            work: a function without arguments.
+            whose: the caller's namespace; namespaces take turns.
 
         Raises:
-            Exception: whatever the work raises.
+            Exception: the work's own error.
             RuntimeError: the lane is closed.
         """
         return await asyncio.wrap_future(self.submit(work, whose))
 
     def submit(self, work: Callable[[], T], whose: str = "") -> "Future[T]":
-        """Put work in the lane and return its future, which cancels the work as long as it has not begun.
+        """Queue work and return its future. Cancelling the future removes queued work.
 
         Raises:
             RuntimeError: the lane is closed.
@@ -78,26 +76,26 @@ class Lane:
         return future
 
     def close(self) -> None:
-        """Finish what was put in the lane and end its threads."""
+        """Finish the queued work and end the threads."""
         with self._lock:
             self._closing = True
         self._pool.shutdown()
 
     def _start(self) -> None:
-        """Have another thread work if one may; the lock is held."""
+        """Start another thread if work, a slot and a thread are free. The caller holds the lock."""
         if self._queues and self._free_slots and self._free_threads and not self._closing:
             self._free_slots -= 1
             self._free_threads -= 1
             self._pool.submit(self._work)
 
     def _work(self) -> None:
-        """Run work until none waits, or until work that was waiting needs the slot."""
-        with waits.hooked(self._released) if self._releases else nullcontext():
+        """Run work until none is queued, or until resuming work needs the slot."""
+        with waits.use_hook(self._released) if self._releases else nullcontext():
             while (job := self._next()) is not None:
-                _do(*job)
+                _run_job(*job)
 
     def _next(self) -> _Job | None:
-        """Take the next work; None when this thread has given its slot up."""
+        """Return the next work, or release the slot and return None."""
         with self._lock:
             if self._queues and not self._resuming:
                 whose, jobs = self._queues.popitem(last=False)
@@ -110,7 +108,7 @@ class Lane:
             return None
 
     def _release(self) -> None:
-        """Pass the slot on; the lock is held."""
+        """Release a slot to resuming or queued work. The caller holds the lock."""
         if self._resuming:
             self._resuming.popleft().set()
         else:
@@ -119,7 +117,7 @@ class Lane:
 
     @contextmanager
     def _released(self) -> Iterator[None]:
-        """Let other work have this thread's slot inside the block."""
+        """Release this thread's slot inside the block."""
         with self._lock:
             self._release()
         try:
@@ -128,6 +126,7 @@ class Lane:
             self._resume()
 
     def _resume(self) -> None:
+        """Wait for a slot."""
         turn = threading.Event()
         with self._lock:
             if self._free_slots:
@@ -137,7 +136,7 @@ class Lane:
         turn.wait()
 
 
-def _do(future: "Future[Any]", work: Callable[[], Any]) -> None:
+def _run_job(future: "Future[Any]", work: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -148,9 +147,9 @@ def _do(future: "Future[Any]", work: Callable[[], Any]) -> None:
         del future, work  # the error's traceback holds this frame, and would hold them in a cycle
 
 
-def _compute() -> Lane:
-    # One slot: threads that compute at the same time take the interpreter from each other, and all get slower.
-    # The other threads wait: for an embedder behind a server, a commit, a PostgreSQL server, or a scope that is loaded.
+def _compute_lane() -> Lane:
+    # Two threads that compute at a time contend for the interpreter (ADR 19). The other threads are for work that
+    # waits: for a remote embedder, a commit, a PostgreSQL server, or a scope that is loaded.
     return Lane("compute", slots=1, threads=16)
 
 
@@ -158,16 +157,16 @@ def _compute() -> Lane:
 class Lanes:
     """The lanes of one assistant and of the service around it.
 
-    All threads together are no more than the database has connections: none of them waits for one.
+    All lanes together have at most as many threads as the database has connections, so no thread waits for one.
     """
 
-    #: Recall, context and packing: what computes for milliseconds.
-    compute: Lane = field(default_factory=_compute)
+    #: Recall, context and packing: milliseconds of CPU.
+    compute: Lane = field(default_factory=_compute_lane)
     #: Short writes, such as a message.
     write: Lane = field(default_factory=lambda: Lane("write", slots=4))
-    #: Reads by id, lists, and the rows of an API key.
+    #: Reads by id, lists, and the look-up of API keys.
     read: Lane = field(default_factory=lambda: Lane("read", slots=4))
-    #: What takes seconds or minutes: erasures, prunings, backups, repairs.
+    #: Seconds or minutes: erasures, prunings, backups, repairs.
     long: Lane = field(default_factory=lambda: Lane("long", slots=4))
 
     @property
@@ -176,6 +175,6 @@ class Lanes:
         return (self.compute, self.write, self.read, self.long)
 
     def close(self) -> None:
-        """Finish what was put in the lanes and end their threads."""
+        """Finish the queued work and end the threads."""
         for lane in self.all:
             lane.close()

@@ -114,7 +114,7 @@ class TurnLoop:
             before_seq=state.said.seq,
             instructions=state.turn.instructions,
         )
-        gathered = await self._computed(state, lambda: self._parts.context_manager.gather(request, state.scope))
+        gathered = await self._compute(state, lambda: self._parts.context_manager.gather(request, state.scope))
         state.history = [message for unit in gathered.parts.history for message in unit.messages]
         return gathered
 
@@ -125,7 +125,7 @@ class TurnLoop:
         whole, model, shortened = state.token_budget, self._model(state), 0
         while True:
             try:
-                prompt = state.prompt = await self._computed(state, lambda: self._packed(state, gathered, tools))
+                prompt = state.prompt = await self._compute(state, lambda: self._packed(state, gathered, tools))
                 request = ModelRequest(
                     messages=prompt.messages,
                     model=model,
@@ -137,9 +137,7 @@ class TurnLoop:
             except ModelContextTooLong as exc:
                 state.token_budget = _shorter(exc, prompt.tokens)
                 shortened += 1
-                if shortened > _SHORTENED or not await self._computed(
-                    state, lambda: self._fits(state, gathered, tools)
-                ):
+                if shortened > _SHORTENED or not await self._compute(state, lambda: self._fits(state, gathered, tools)):
                     if model == parts.settings.fallback_model:
                         raise
                     model, state.token_budget, shortened = parts.settings.fallback_model, whole, 0
@@ -162,7 +160,7 @@ class TurnLoop:
         request = replace(gathered.request, token_budget=state.token_budget)
         return self._parts.context_manager.fits(replace(gathered, request=request), state.happened, tools)
 
-    async def _computed(self, state: TurnState, work: Callable[[], T]) -> T:
+    async def _compute(self, state: TurnState, work: Callable[[], T]) -> T:
         return await self._parts.lanes.compute.run(work, state.scope.namespace)
 
     def _model(self, state: TurnState) -> str:

@@ -1,12 +1,12 @@
 """Requests per second of recall with one client and with sixteen, and what writes and /health wait meanwhile.
 
-Run it by hand: `python -m bench.lanes --data ../shared/data`. One user's scope is filled with LoCoMo's conversations,
-again and again under new ids, until it has 10,000 messages; they are summed up before the service starts. Then one
-client and sixteen clients recall, in alternating pairs, from a process of their own; beside them one client writes to
-the same scope and one asks /health, each with a pause after every answer. The floor is a fixed piece of CPU work, timed
-before each leg: it tells how busy the rest of the machine is.
+Run it by hand: `python -m bench.lanes --data ../shared/data`. One user's scope gets LoCoMo's conversations,
+repeated under new ids up to 10,000 messages, with their summaries. Then one client and sixteen clients recall, in
+alternating legs and in a separate process. During each leg one client writes to the same scope and one requests
+/health, each with a pause after every answer. The floor is the time of a fixed piece of CPU work before each leg: it
+shows how busy the machine is.
 
-With `--against FOLDER` another checkout serves a copy of the same store, in turns with this one.
+With `--against FOLDER` another checkout serves a copy of the same store, and the legs alternate between the two.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from bench.cost import conversations
 from bench.datasets import Haystack, locomo
 from memory_engine import MemoryEngine
 
-#: Between two writes, and between two questions after the health of the service.
+#: Seconds between two writes, and between two requests of /health.
 _PAUSE = 0.04
-#: Seconds for which questions are asked before the first leg, so that the scope is in memory.
+#: Seconds of recall before the first leg, which load the scope.
 _WARM_UP = 1.0
 #: Numbers that the floor adds up: some milliseconds.
 _FLOOR = 50_000
@@ -43,7 +43,7 @@ _HERE = Path(__file__).parents[1]
 
 @dataclass(kw_only=True, slots=True)
 class Leg:
-    """What some clients saw in one stretch of time; milliseconds."""
+    """Latencies of the clients' requests in one stretch of time, in milliseconds."""
 
     seconds: float
     recalls: list[float] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Leg:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How long and how often is measured."""
+    """Length and number of the legs."""
 
     seconds: float = 8.0
     pairs: int = 5
@@ -67,13 +67,13 @@ class Plan:
 
 
 class Client:
-    """A connection that stays open, and that costs little CPU on a machine of two cores."""
+    """A connection that stays open and costs little CPU: the service has the same two cores."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
 
     def timed(self, method: str, path: str, body: dict[str, Any] | None = None) -> float:
-        """Send a request; the milliseconds until its answer was read.
+        """Send a request and return the milliseconds until its answer is read.
 
         Raises:
             RuntimeError: the answer is an error.
@@ -90,7 +90,7 @@ class Client:
 
 
 def fill(folder: Path, haystacks: list[Haystack], messages: int) -> Path:
-    """Give one user that many messages, with all that is derived from them, and return the folder."""
+    """Store the messages for one user, consolidate them, and return the folder."""
     stored = 0
     with MemoryEngine.open(folder) as engine:
         source = conversations(haystacks)
@@ -103,11 +103,11 @@ def fill(folder: Path, haystacks: list[Haystack], messages: int) -> Path:
 
 @contextmanager
 def serving(code: Path, folder: Path) -> Iterator[str]:
-    """The address of the service of that checkout over that data directory."""
+    """Serve a data directory with a checkout's code; yields the address."""
     command = [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(folder)]
     with subprocess.Popen(command, cwd=code, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
-        service.stdout.readline()  # it says where it serves once it does
+        service.stdout.readline()  # the greeting comes when the service listens
         try:
             yield (read_service_file(folder) or {})["address"]
         finally:
@@ -115,7 +115,7 @@ def serving(code: Path, folder: Path) -> Iterator[str]:
 
 
 def drive(address: str, questions: Sequence[str], clients: int, seconds: float) -> Leg:
-    """Recall with so many clients, beside one that writes and one that asks /health."""
+    """Recall with several clients, while one client writes and one requests /health."""
     leg, end, numbers = Leg(seconds=seconds), time.monotonic() + seconds, count()
 
     def recall(client: Client, question: Iterator[str]) -> None:
@@ -147,7 +147,7 @@ def drive(address: str, questions: Sequence[str], clients: int, seconds: float) 
 
 
 def compare(folder: Path, store: Path, codes: Sequence[Path], questions: Sequence[str], plan: Plan) -> str:
-    """Let each checkout serve a copy of the store, made in the folder, and return the figures as Markdown."""
+    """Serve a copy of the store with each checkout, and return the figures as Markdown."""
     with ExitStack() as stack:
         addresses = []
         for number, code in enumerate(codes):
@@ -157,7 +157,7 @@ def compare(folder: Path, store: Path, codes: Sequence[Path], questions: Sequenc
 
 
 def measure(addresses: Sequence[str], questions: Sequence[str], plan: Plan) -> dict[tuple[int, int], list[Leg]]:
-    """The legs by the number of the address and the number of clients."""
+    """Return the legs by address and number of clients."""
     legs: dict[tuple[int, int], list[Leg]] = {}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as clients:
         for address in addresses:
@@ -184,7 +184,7 @@ def _floor() -> float:
 
 
 def table(legs: dict[tuple[int, int], list[Leg]], names: Sequence[str]) -> str:
-    """The figures as Markdown: medians of the legs for rates and ratios, all requests together for the quantiles."""
+    """Format the figures as Markdown: medians over legs for rates and ratios, quantiles over all requests."""
     lines = [
         "| code | clients | recalls/s | ratio | p50, ms | p99, ms | p99/p50 | write p50 | write p99 | /health p50 "
         "| /health p99 | floor, ms |",
@@ -208,7 +208,7 @@ def table(legs: dict[tuple[int, int], list[Leg]], names: Sequence[str]) -> str:
 
 
 def _quantiles(took: list[float]) -> tuple[float, float]:
-    """The median and the 99th percentile."""
+    """Return the median and the 99th percentile."""
     cut = statistics.quantiles(took, n=100, method="inclusive")
     return cut[49], cut[98]
 

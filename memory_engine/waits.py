@@ -1,6 +1,6 @@
-"""What a thread does with the CPU's slot that it holds while it waits for a disk, a lock or a server.
+"""Waits for a disk, a lock or a server, marked so that a program can let another thread compute meanwhile.
 
-A program that bounds how many threads compute at a time names the hook; without one, waiting changes nothing.
+A program that bounds how many threads compute at a time sets a hook. Without a hook a wait changes nothing.
 """
 
 import threading
@@ -19,8 +19,8 @@ _thread = _Thread()
 
 
 @contextmanager
-def hooked(hook: Hook) -> Iterator[None]:
-    """Have this thread enter the hook around each of its waits inside the block."""
+def use_hook(hook: Hook) -> Iterator[None]:
+    """Enter the hook around each wait of this thread inside the block."""
     _thread.hook = hook
     try:
         yield
@@ -44,8 +44,8 @@ def waiting() -> Iterator[None]:
 
 
 @contextmanager
-def held(lock: threading.Lock) -> Iterator[None]:
-    """Hold a lock; to get it is a wait where another thread has it."""
+def hold(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock. Acquiring the lock is a wait if another thread has it."""
     if not lock.acquire(blocking=False):
         with waiting():
             lock.acquire()

@@ -26,7 +26,7 @@ from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_siz
 from memory_engine.storage import embeddings, outbox, scopes, terms
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.vectors.exact import ExactIndex
-from memory_engine.waits import held, waiting
+from memory_engine.waits import hold, waiting
 
 #: Bytes that all resident scopes may take together.
 DEFAULT_LIMIT = 1024 * 1024 * 1024
@@ -106,7 +106,7 @@ class ResidentScopes:
     def memory(self, key: ScopeKey) -> ScopeMemory:
         """The scope's catalogue and lexical index, with all that is committed."""
         resident = self._resident(key)
-        with held(resident.lock), self._database.read() as db:
+        with hold(resident.lock), self._database.read() as db:
             memory = self._caught_up(db, key, resident)
         self._drop_least_recent(key)
         return memory
@@ -117,7 +117,7 @@ class ResidentScopes:
         Where vectors are made in the background, the newest may still lack.
         """
         resident = self._resident(key)
-        with held(resident.lock), _loading(not self._exact.watermark(key)):
+        with hold(resident.lock), _wait_if(not self._exact.watermark(key)):
             if self._exact.watermark(key) < memory.watermark:
                 self._add_vectors(key)
             table = self._exact.table(key)
@@ -142,7 +142,7 @@ class ResidentScopes:
     def whitening(self, key: ScopeKey, memory: ScopeMemory) -> Whitening:
         """The scope's map, without its vectors."""
         resident = self._resident(key)
-        with held(resident.lock):
+        with hold(resident.lock):
             return self._fitted(key, resident, memory)
 
     def _fitted(self, key: ScopeKey, resident: _Resident, memory: ScopeMemory) -> Whitening:
@@ -192,7 +192,7 @@ class ResidentScopes:
         found: list[TermIds] = []
         rows = _with_terms_in(found, terms.read_after(db, key, before.watermark if before else 0))
         lexical = before.lexical if before else LexicalIndex.empty()
-        with _loading(before is None):
+        with _wait_if(before is None):
             if before is None:
                 resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows)
             else:
@@ -258,9 +258,9 @@ class ResidentScopes:
         return resident.catalogue.nbytes + lexical + self._exact.table(key).nbytes
 
 
-def _loading(is_first: bool) -> AbstractContextManager[None]:
-    """A wait, where a whole scope is read: it takes seconds, and recall in other scopes goes on meanwhile."""
-    return waiting() if is_first else nullcontext()
+def _wait_if(is_whole: bool) -> AbstractContextManager[None]:
+    """Return a wait if a whole scope is read, which takes seconds in a large scope."""
+    return waiting() if is_whole else nullcontext()
 
 
 def _with_terms_in(found: list[TermIds], rows: Iterable[Any]) -> Iterator[Any]:

@@ -103,7 +103,7 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer, is read-only or full.
         """
-        # The wait begins before any lock and ends after it: a writer that has a lock needs no slot to go on.
+        # The wait encloses the locks: a writer that holds a lock needs no slot to finish.
         with waiting(), self._write() as connection:
             yield connection
 
@@ -266,7 +266,7 @@ def _server_engine(url: str) -> Engine:
     import psycopg
 
     class Waiting(psycopg.Connection[Any]):
-        """A connection on which every answer of the server is waited for without a slot."""
+        """A connection that marks the time until the server answers as a wait."""
 
         def wait(self, *args: Any, **kwargs: Any) -> Any:
             with waiting():

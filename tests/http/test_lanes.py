@@ -79,7 +79,7 @@ def test_no_endpoint_runs_on_threads_outside_of_the_lanes(services: Services) ->
 
 
 def test_route_without_a_lane_cannot_be_made() -> None:
-    with pytest.raises(LookupError, match="GET /v1/memory/new has no lane"):
+    with pytest.raises(LookupError, match="Missing lane of the route GET /v1/memory/new"):
         LaneRoute("/v1/memory/new", lambda: None, methods=["GET"])
 
 

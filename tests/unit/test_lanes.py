@@ -10,7 +10,7 @@ import pytest
 
 from assistant.lanes import Lane, Lanes
 from memory_engine.storage.database import POOL_SIZE
-from memory_engine.waits import held, waiting
+from memory_engine.waits import hold, waiting
 
 #: Longer than any of this takes; a test that would wait for ever fails.
 PATIENCE = 10
@@ -165,7 +165,7 @@ def test_lock_that_another_has_is_waited_for_without_a_slot(lane: Lane) -> None:
     lock = threading.Lock()
 
     def take() -> bool:
-        with held(lock):
+        with hold(lock):
             return lock.locked()
 
     lock.acquire()
@@ -176,7 +176,7 @@ def test_lock_that_another_has_is_waited_for_without_a_slot(lane: Lane) -> None:
 
 
 def test_outside_of_a_lane_waiting_changes_nothing() -> None:
-    with waiting(), held(threading.Lock()):
+    with waiting(), hold(threading.Lock()):
         pass
 
 
