@@ -26,7 +26,8 @@ from api.routes import (
     retention,
 )  # fmt: skip
 from api.services import Services
-from memory_engine.storage.database import POOL_SIZE
+
+_OTHER_THREADS = 4
 
 
 def create_app(services: Services) -> FastAPI:
@@ -34,8 +35,8 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # As many request threads as database connections: none of them waits for one.
-        to_thread.current_default_thread_limiter().total_tokens = POOL_SIZE
+        # For work without a lane: static files, and streams that are read piece by piece.
+        to_thread.current_default_thread_limiter().total_tokens = _OTHER_THREADS
         yield
 
     app = FastAPI(

@@ -12,7 +12,7 @@ from api.services import Services
 from memory_engine import Page, Scope
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     """The services that this application was made with."""
     services: Services = request.app.state.services
     return services
@@ -21,7 +21,7 @@ def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def admit(
+async def admit(
     request: Request,
     _shown_in_docs: Annotated[object, Depends(HTTPBearer(auto_error=False, description="An API key, `mek_…`."))],
 ) -> None:
@@ -32,10 +32,10 @@ def admit(
     """
     need = needed(request.method, request.scope["route"].path)
     if need != OPEN:
-        get_caller(request).require(need)
+        (await get_caller(request)).require(need)
 
 
-def get_caller(request: Request) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Who asks, as the gate found."""
     caller: Caller = request.state.caller
     return caller
@@ -44,7 +44,7 @@ def get_caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_namespace(
+async def get_namespace(
     caller: CallerDep,
     x_namespace: Annotated[
         str | None, Header(description="The application whose memory it is, where no key says so.")
@@ -67,7 +67,7 @@ def get_namespace(
 NamespaceDep = Annotated[str, Depends(get_namespace)]
 
 
-def get_scope(
+async def get_scope(
     namespace: NamespaceDep, user: Annotated[str | None, Query(description="The person whose memory it is.")] = None
 ) -> Scope:
     """Whose memory is asked, where the query says so: the person's, or without one the namespace's default user's.
@@ -81,7 +81,7 @@ def get_scope(
 ScopeDep = Annotated[Scope, Depends(get_scope)]
 
 
-def get_page(
+async def get_page(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     after: Annotated[str | None, Query(max_length=256)] = None,
     order: Annotated[str, Query(pattern="^(asc|desc)$")] = "desc",

@@ -120,15 +120,15 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(MemoryEngineError)
     @app.exception_handler(AssistantError)
-    def known(_request: Request, exc: Any) -> JSONResponse:
+    async def known(_request: Request, exc: Any) -> JSONResponse:
         return respond_to(exc)
 
     @app.exception_handler(RequestRefused)
-    def refused(_request: Request, exc: Any) -> JSONResponse:
+    async def refused(_request: Request, exc: Any) -> JSONResponse:
         return refusal(exc)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_request: Request, exc: Any) -> JSONResponse:
+    async def invalid(_request: Request, exc: Any) -> JSONResponse:
         first = exc.errors()[0]
         where = [str(part) for part in first["loc"][1:]]
         code = {"json_invalid": "invalid_json", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
@@ -136,12 +136,12 @@ def install(app: FastAPI) -> None:
         return respond(400, _sentence(first, param or "The body"), code=code, param=param)
 
     @app.exception_handler(HTTPException)
-    def routed(_request: Request, exc: Any) -> JSONResponse:
+    async def routed(_request: Request, exc: Any) -> JSONResponse:
         message = {404: "There is no such route.", 405: "This route does not take that method."}.get(exc.status_code)
         response = respond(exc.status_code, message or str(exc.detail), code=None)
         response.headers.update(exc.headers or {})
         return response
 
     @app.exception_handler(Exception)
-    def unexpected(_request: Request, _exc: Any) -> JSONResponse:
+    async def unexpected(_request: Request, _exc: Any) -> JSONResponse:
         return respond(500, "The service made a mistake; its log says more.", code="internal_error")

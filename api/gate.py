@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -74,7 +73,7 @@ class Gate:
         if token.startswith(_RUN_MARK):
             raise _unknown("This token is of another run of the service.")
         if token.startswith(MARK):
-            key = await to_thread.run_sync(services.keys.find, token)
+            key = await services.lanes.read.run(lambda: services.keys.find(token))
             if key is None:
                 raise _unknown("There is no such API key, or it has expired or was revoked.")
             return caller_of(key, Limits.of_keys(services.settings, key.requests_per_minute))

@@ -21,8 +21,8 @@ from api.services import Services
 from assistant import Settings
 from memory_engine.storage.directory import OWNER_ALONE
 
-#: How long a thread computes before another that waits gets its turn. A write goes through a dozen statements and
-#: waits for its turn after each: with Python's own 5 ms a summary being made beside it costs it 60 ms, so 6.
+#: How long a thread computes before another that waits gets its turn. A write runs a dozen statements and waits for its
+#: turn after each: with Python's default of 5 ms, recall or a summary costs it 60 ms, with .5 ms 6 (ADRs 15 and 19).
 TURN_SECONDS = 0.0005
 #: glibc's name for how many places threads allocate from, and how many they get.
 _M_ARENA_MAX, _ARENAS = -8, 2

@@ -6,6 +6,7 @@ from typing import Any
 from api.keys import ApiKeys
 from api.limits import Meter
 from assistant import CustomAssistant, Settings, doctor
+from assistant.lanes import Lanes
 from memory_engine import MemoryEngine
 from memory_engine.ports import Progress, no_progress
 
@@ -21,6 +22,11 @@ class Services:
     run_token: str
     keys: ApiKeys
     meter: Meter
+
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes of the assistant, shared by requests and turns."""
+        return self.assistant.lanes
 
     def examined(self, *, repair: bool, progress: Progress = no_progress) -> list[dict[str, Any]]:
         """The doctor's findings as JSON values."""

@@ -5,7 +5,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
@@ -17,6 +16,7 @@ from assistant.copies import Copies
 from assistant.costs import Caps
 from assistant.error_handler import ErrorHandler
 from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, SpendCapReached
+from assistant.lanes import Lanes
 from assistant.ledger import Ledger
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from assistant.response_generator import Generated, ResponseGenerator
@@ -32,9 +32,6 @@ from memory_engine.checks import MAX_TEXT_BYTES, check_name
 from memory_engine.ports import TokenCounter
 
 T = TypeVar("T")
-
-#: Threads on which turns do their SQL and recall.
-_THREADS = 8
 
 
 class CustomAssistant:
@@ -68,7 +65,9 @@ class CustomAssistant:
         self.agent = self.agents.get(agent).name
         self.agents.all()  # a wrong file is told at the start
         self.tool_registry = tools if tools is not None else ToolRegistry()
-        add_builtin_tools(self.tool_registry, engine, self.agents, self.settings)
+        #: Threads for turns, tools and the service's requests.
+        self.lanes = Lanes()
+        add_builtin_tools(self.tool_registry, engine, self.agents, self.settings, self.lanes.compute)
         engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
         engine.pruner.strata.update(STRATA)
         engine.pruner.recalls = last_in_prompts
@@ -80,14 +79,13 @@ class CustomAssistant:
         self.response_generator = ResponseGenerator(self.settings, self._errors)
         self.tool_call_handler = ToolCallHandler(engine, self.tool_registry, confirm)
         self.chat_proxy = ChatProxy(engine, self.context_manager, self.ledger, self.settings)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="turn")
         self._loop = _LoopInThread()
         self._turns = TurnLoop(
             TurnParts(
                 engine=engine, settings=self.settings, agents=self.agents, context_manager=self.context_manager,
                 conversation_manager=self.conversation_manager, response_generator=self.response_generator,
                 tool_registry=self.tool_registry, tool_call_handler=self.tool_call_handler,
-                caps=Caps(engine, self.settings), in_pool=self._in_pool,
+                caps=Caps(engine, self.settings), lanes=self.lanes,
             )
         )  # fmt: skip
 
@@ -144,7 +142,7 @@ class CustomAssistant:
             SpendCapReached: a call would cost more than is allowed; the message is kept.
             ModelError: no model answered; the message is kept, and what came of a reply that broke off.
         """
-        state = await self._in_pool(lambda: self._heard(turn, scope))
+        state = await self.lanes.write.run(lambda: self._heard(turn, scope), scope.namespace)
         try:
             if self.settings.has_model:
                 generated = await self._turns.run(state, emit or nobody, streams=emit is not None)
@@ -153,18 +151,18 @@ class CustomAssistant:
         except (ModelError, BudgetTooSmall, SpendCapReached) as exc:
             if isinstance(exc, ModelBrokeOff):
                 broken = Generated(text=exc.text, model="", tool_calls=(), usage=None)
-                await self._in_pool(lambda: self._kept(state, broken, incomplete=True))
+                await self._write(state, lambda: self._kept(state, broken, incomplete=True))
             exc.args = (f"{exc.message} Your message is kept as {state.said.message_id}.",)
             raise
         finally:
-            await self._in_pool(lambda: self.ledger.note(state))
-        return await self._in_pool(lambda: self._replied(state, generated))
+            await self._write(state, lambda: self.ledger.note(state))
+        return await self._write(state, lambda: self._replied(state, generated))
 
     def close(self) -> None:
         """Let the threads go; the engine is its owner's to close."""
         self._loop.close()
         self.tool_call_handler.close()
-        self._pool.shutdown()
+        self.lanes.close()
 
     def _heard(self, turn: Turn, scope: Scope) -> TurnState:
         check_name(turn.conversation_id, "conversation_id")
@@ -189,7 +187,8 @@ class CustomAssistant:
 
     async def _offline(self, state: TurnState, emit: Emit) -> Generated:
         gathered = await self._turns.gathered(state)
-        prompt: Prompt = await self._in_pool(lambda: self.context_manager.pack(gathered))
+        packing = self.lanes.compute.run(lambda: self.context_manager.pack(gathered), state.scope.namespace)
+        prompt: Prompt = await packing
         state.prompt = prompt
         text = offline_reply(prompt.recalled)
         await emit(Delta(text=text))
@@ -227,8 +226,8 @@ class CustomAssistant:
         )
         return self.conversation_manager.add(state.turn.conversation_id, [reply], state.agent.name, state.scope)[0]
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def _write(self, state: TurnState, work: Callable[[], T]) -> T:
+        return await self.lanes.write.run(work, state.scope.namespace)
 
 
 def _cut(text: str) -> str:

@@ -1,9 +1,9 @@
 """One turn, round by round: a prompt within its budget, a model's answer, the tools that it calls, until it replies."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from assistant.agents import Agent, Agents
 from assistant.builtin_tools import quoted_in
@@ -12,6 +12,7 @@ from assistant.conversation_manager import ConversationManager
 from assistant.costs import Caps, Usage, cost_of
 from assistant.error_handler import TurnBudget
 from assistant.errors import ModelContextTooLong
+from assistant.lanes import Lanes
 from assistant.prompt_request import DEFAULT_BUDGET, PromptRequest
 from assistant.response_generator import Generated, ModelRequest, ResponseGenerator
 from assistant.settings import Settings
@@ -33,14 +34,6 @@ _PROMPT_SHARE = 0.75
 _SWITCH = "switch_agent"
 
 
-class InPool(Protocol):
-    """Runs what blocks on a thread."""
-
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
-        """Run it."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TurnParts:
     """What a turn works with."""
@@ -54,7 +47,7 @@ class TurnParts:
     tool_registry: ToolRegistry
     tool_call_handler: ToolCallHandler
     caps: Caps
-    in_pool: InPool
+    lanes: Lanes
 
 
 @dataclass(kw_only=True, slots=True)
@@ -123,7 +116,7 @@ class TurnLoop:
             before_seq=state.said.seq,
             instructions=state.turn.instructions,
         )
-        gathered = await self._parts.in_pool(lambda: self._parts.context_manager.gather(request, state.scope))
+        gathered = await self._compute(state, lambda: self._parts.context_manager.gather(request, state.scope))
         state.history = [message for unit in gathered.parts.history for message in unit.messages]
         return gathered
 
@@ -134,7 +127,7 @@ class TurnLoop:
         whole, model, shortened = state.token_budget, self._model(state), 0
         while True:
             try:
-                prompt = state.prompt = await parts.in_pool(lambda: self._packed(state, gathered, tools))
+                prompt = state.prompt = await self._compute(state, lambda: self._packed(state, gathered, tools))
                 request = ModelRequest(
                     messages=prompt.messages,
                     model=model,
@@ -146,7 +139,7 @@ class TurnLoop:
             except ModelContextTooLong as exc:
                 state.token_budget = _shorter(exc, prompt.tokens)
                 shortened += 1
-                if shortened > _SHORTENED or not await parts.in_pool(lambda: self._fits(state, gathered, tools)):
+                if shortened > _SHORTENED or not await self._compute(state, lambda: self._fits(state, gathered, tools)):
                     if model == parts.settings.fallback_model:
                         raise
                     model, state.token_budget, shortened = parts.settings.fallback_model, whole, 0
@@ -168,6 +161,9 @@ class TurnLoop:
         """Whether what must be in a prompt fits the budget, now that it is smaller."""
         request = replace(gathered.request, token_budget=state.token_budget)
         return self._parts.context_manager.fits(replace(gathered, request=request), state.happened, tools)
+
+    async def _compute(self, state: TurnState, work: Callable[[], T]) -> T:
+        return await self._parts.lanes.compute.run(work, state.scope.namespace)
 
     def _model(self, state: TurnState) -> str:
         return state.turn.model or state.agent.settings.model or self._parts.settings.default_model
@@ -191,8 +187,8 @@ class TurnLoop:
         """Keep the calls, make them, keep their answers; what is kept stands in the history as it happened."""
         parts, conversation_id = self._parts, state.turn.conversation_id
         asking = NewMessage(role="assistant", text=generated.text, tool_calls=generated.tool_calls, recallable=False)
-        keep = parts.conversation_manager.add
-        asked_in = await parts.in_pool(lambda: keep(conversation_id, [asking], state.agent.name, state.scope))
+        keep, write, whose = parts.conversation_manager.add, parts.lanes.write.run, state.scope.namespace
+        asked_in = await write(lambda: keep(conversation_id, [asking], state.agent.name, state.scope), whose)
         asked = Asked(
             context=self._context(state),
             message_id=asked_in[0],
@@ -211,7 +207,7 @@ class TurnLoop:
             )
             for result in results
         ]  # fmt: skip
-        kept = await parts.in_pool(lambda: keep(conversation_id, answers, state.agent.name, state.scope))
+        kept = await write(lambda: keep(conversation_id, answers, state.agent.name, state.scope), whose)
         state.calls += generated.tool_calls
         state.happened = Happened(
             messages=(*state.happened.messages, _asking(generated), *(result.as_chat for result in results)),

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from api.deps import CallerDep, NamespaceDep, PageDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
+from api.lanes import LaneRoute
 from api.schemas.assistant import AgentOut, ReplyOut, ToolCallOut, TurnIn
 from api.streaming import stream_turn
 from assistant import Turn
@@ -14,7 +15,7 @@ from memory_engine import Scope
 from memory_engine.models import from_micros, to_micros
 from memory_engine.parsing import parse_time
 
-router = APIRouter(prefix="/v1/assistant", tags=["assistant"])
+router = APIRouter(prefix="/v1/assistant", tags=["assistant"], route_class=LaneRoute)
 
 
 @router.post("/conversations/{conversation_id:path}/messages", response_model=ReplyOut)

@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.deps import CallerDep, NamespaceDep, ScopeDep, ServicesDep
+from api.lanes import LaneRoute
 from api.schemas.memory import ContextIn
 from assistant import PromptRequest
 from assistant.agents import DEFAULT_AGENT
 from memory_engine import Scope
 from memory_engine.parsing import parse_time
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"])
+router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 
 
 @router.post("/context")

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Header
 from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
+from api.lanes import LaneRoute
 from api.schemas.forgetting import EraseIn, ReceiptOut
 from api.services import Services
 from memory_engine import Receipt, Scope
 
-router = APIRouter(prefix="/v1/memory", tags=["forgetting"])
+router = APIRouter(prefix="/v1/memory", tags=["forgetting"], route_class=LaneRoute)
 
 
 @router.post("/erase")
@@ -48,7 +49,7 @@ def _erased(body: EraseIn, services: Services, namespace: str, caller: Caller) -
     return forgetting.namespace(body.namespace, by=caller.name)
 
 
-def get_owner(
+async def get_owner(
     caller: CallerDep, namespace: NamespaceDep, x_namespace: Annotated[str | None, Header()] = None
 ) -> str | None:
     """Whose receipts are asked for; None for any, which only the machine's own commands may ask."""

@@ -9,13 +9,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from api.deps import CallerDep, ServicesDep
+from api.lanes import LaneRoute
 
-router = APIRouter()
+router = APIRouter(route_class=LaneRoute)
 WEB = Path(str(files("api"))) / "web"
 
 
 @router.get("/health", tags=["service"])
-def health() -> dict[str, str]:
+async def health() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
@@ -47,19 +48,19 @@ def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
 
 
 @router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request) -> JSONResponse:
+async def openapi(request: Request) -> JSONResponse:
     """The routes, the same in every installation."""
     return JSONResponse(request.app.openapi())
 
 
 @router.get("/", include_in_schema=False)
-def page() -> FileResponse:
+async def page() -> FileResponse:
     """The web page."""
     return FileResponse(WEB / "index.html")
 
 
 @router.get("/docs", include_in_schema=False)
-def docs() -> HTMLResponse:
+async def docs() -> HTMLResponse:
     """Swagger UI, from files of our own."""
     vendor = "/web/vendor/swagger-ui"
     return get_swagger_ui_html(

@@ -8,10 +8,11 @@ from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
 from api.keys import NewKey
+from api.lanes import LaneRoute
 from api.schemas.keys import KeyIn, KeyOut, MadeKeyOut, key_out
 from memory_engine.parsing import parse_time
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=LaneRoute)
 
 
 @router.post("", status_code=201)

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
+from api.lanes import LaneRoute
 from api.schemas.knowledge import CorrectionIn, NoteIn, NoteOut, PatternOut, note_out, pattern_out
 from memory_engine import Scope
 
-router = APIRouter(prefix="/v1/memory", tags=["knowledge"])
+router = APIRouter(prefix="/v1/memory", tags=["knowledge"], route_class=LaneRoute)
 
 
 @router.get("/patterns")

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
+from api.lanes import LaneRoute
 from api.schemas.links import GraphOut, LinkIn, LinkOut, PathOut, graph_out, link_out, path_out
 from memory_engine import Scope
 
-router = APIRouter(prefix="/v1/memory", tags=["links"])
+router = APIRouter(prefix="/v1/memory", tags=["links"], route_class=LaneRoute)
 
 
 @router.get("/conversations/{conversation_id:path}/links")

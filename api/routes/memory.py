@@ -12,6 +12,7 @@ from api.access import ADMIN
 from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, PageDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
+from api.lanes import LaneRoute
 from api.schemas.memory import (
     Branches,
     ConversationOut,
@@ -36,7 +37,7 @@ from assistant import budget_fates, within_budget
 from memory_engine import RecallQuery, Scope
 from memory_engine.parsing import parse_time
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"])
+router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 
 
 @router.post("/messages", status_code=201)

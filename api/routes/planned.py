@@ -18,7 +18,7 @@ PLANNED = (
 )  # fmt: skip
 
 
-def planned() -> None:
+async def planned() -> None:
     """Say that the route is not there yet."""
     raise RequestRefused(400, "This route is specified and not implemented yet.", code="not_implemented")
 

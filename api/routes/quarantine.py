@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
+from api.lanes import LaneRoute
 from api.schemas.memory import ConversationOut, HoldIn, MessageOut, conversation_out, message_out
 from memory_engine import Scope
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"])
+router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 
 _NO_REASON = HoldIn()
 

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
+from api.lanes import LaneRoute
 from api.schemas.memory import ConversationOut, MessageOut, conversation_out, message_out
 from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, RestoredOut, RestoreIn, ShareOut
 from api.services import Services
@@ -16,7 +17,7 @@ from memory_engine.parsing import parse_time
 from memory_engine.retention import read_policy
 from memory_engine.storage.retention_policies import Written
 
-router = APIRouter(prefix="/v1/memory", tags=["retention"])
+router = APIRouter(prefix="/v1/memory", tags=["retention"], route_class=LaneRoute)
 
 _NOBODY = KeepIn()
 

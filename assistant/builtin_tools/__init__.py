@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistant.agents import Agents
+from assistant.lanes import Lane
 from assistant.settings import Settings
 from assistant.tool_call_handler import ToolResult
 from assistant.tools import ToolRegistry
@@ -13,7 +14,9 @@ from memory_engine import MemoryEngine
 SEARCH_MEMORY = "search_memory"
 
 
-def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agents, settings: Settings) -> None:
+def add_builtin_tools(
+    registry: ToolRegistry, engine: MemoryEngine, agents: Agents, settings: Settings, compute: Lane
+) -> None:
     """Register the tools that the settings allow, but for names that are taken by tools of one's own.
 
     Raises:
@@ -25,7 +28,7 @@ def add_builtin_tools(registry: ToolRegistry, engine: MemoryEngine, agents: Agen
 
     own = registry.names
     tools: dict[str, Any] = {
-        SEARCH_MEMORY: SearchMemory(engine),
+        SEARCH_MEMORY: SearchMemory(engine, compute),
         "switch_agent": SwitchAgent(agents),
         "write_note": WriteNote(engine),
     }

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from assistant.lanes import Lane
 from assistant.tools import ToolContext
 from memory_engine import MemoryEngine, RecallQuery
 from memory_engine.parsing import parse_time
@@ -15,8 +16,9 @@ _OF_THIS_TURN = 4
 class SearchMemory:
     """Searches what was said to the person who asks, and to nobody else."""
 
-    def __init__(self, engine: MemoryEngine) -> None:
+    def __init__(self, engine: MemoryEngine, compute: Lane) -> None:
         self._engine = engine
+        self._compute = compute
 
     def __call__(
         self,
@@ -44,11 +46,10 @@ class SearchMemory:
             before=None if before is None else parse_time(before, "before"),
             roles=() if said_by is None else (said_by,),
         )
-        hits = [
-            hit
-            for hit in self._engine.search(asked, scope=context.scope).hits
-            if context.before_seq is None or hit.seq < context.before_seq
-        ][:k]
+        searched = self._compute.submit(
+            lambda: self._engine.search(asked, scope=context.scope), context.scope.namespace
+        )
+        hits = [hit for hit in searched.result().hits if context.before_seq is None or hit.seq < context.before_seq][:k]
         return {
             "found": [
                 {

@@ -9,6 +9,7 @@ from memory_engine.recall.catalogue import Ints
 from memory_engine.recall.filters import BRANCHES, Filters
 from memory_engine.recall.question import Question
 from memory_engine.recall.resident import ResidentScopes, ScopeMemory
+from memory_engine.waits import waiting
 
 #: A scope with so many messages asks the vector index for candidates.
 DEFAULT_THRESHOLD = 100_000
@@ -43,7 +44,8 @@ class Candidates:
             if len(tail) > _LONGEST_TAIL or watermark == 0:
                 return None
             probe = self._residents.whitening(memory.key, memory).probe(question.vector)
-            near = np.array(self._index.nearest(memory.key, probe, wanted), np.int64)
+            with waiting():
+                near = np.array(self._index.nearest(memory.key, probe, wanted), np.int64)
         except IndexUnavailable:
             return None  # SQL has everything; readiness reports the index itself
         lexical = memory.lexical.scores(question.sought)

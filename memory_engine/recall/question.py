@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from memory_engine.lexical.index import LexicalIndex, SoughtTerm
 from memory_engine.lexical.pronouns import is_about_the_asker
 from memory_engine.ports import Embedder, Vectors
 from memory_engine.recall.vocabulary import load_vocabulary
+from memory_engine.waits import waiting
 
 _LATIN = re.compile("[a-zà-öø-ɏ]")
 #: A word at this similarity is worth nothing, one at 1 is worth `_MOST`; between them by this power.
@@ -67,7 +69,8 @@ class QuestionReader:
 
     def _vector(self, text: str) -> tuple[Vectors, str | None]:
         try:
-            return self._embedder.embed([self._embedder.chunks(text)[0]])[0], None
+            with nullcontext() if self._embedder.is_local else waiting():
+                return self._embedder.embed([self._embedder.chunks(text)[0]])[0], None
         except EmbedderUnavailable as exc:
             return np.zeros(self._embedder.space.dimension, np.float32), f"Found by words alone: {exc.message}"
 

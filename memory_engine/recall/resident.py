@@ -9,6 +9,7 @@ exchanged. It is then what a fresh load would be.
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from memory_engine.recall.whitening import LARGEST_SAMPLE, Whitening, sample_siz
 from memory_engine.storage import branches, embeddings, outbox, scopes, terms
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.vectors.exact import ExactIndex
+from memory_engine.waits import hold, waiting
 
 #: Bytes that all resident scopes may take together.
 DEFAULT_LIMIT = 1024 * 1024 * 1024
@@ -104,7 +106,7 @@ class ResidentScopes:
     def memory(self, key: ScopeKey) -> ScopeMemory:
         """The scope's catalogue and lexical index, with all that is committed."""
         resident = self._resident(key)
-        with resident.lock, self._database.read() as db:
+        with hold(resident.lock), self._database.read() as db:
             memory = self._caught_up(db, key, resident)
         self._drop_least_recent(key)
         return memory
@@ -115,7 +117,7 @@ class ResidentScopes:
         Where vectors are made in the background, the newest may still lack.
         """
         resident = self._resident(key)
-        with resident.lock:
+        with hold(resident.lock), _wait_if(not self._exact.watermark(key)):
             if self._exact.watermark(key) < memory.watermark:
                 self._add_vectors(key)
             table = self._exact.table(key)
@@ -140,7 +142,7 @@ class ResidentScopes:
     def whitening(self, key: ScopeKey, memory: ScopeMemory) -> Whitening:
         """The scope's map, without its vectors."""
         resident = self._resident(key)
-        with resident.lock:
+        with hold(resident.lock):
             return self._fitted(key, resident, memory)
 
     def _fitted(self, key: ScopeKey, resident: _Resident, memory: ScopeMemory) -> Whitening:
@@ -191,12 +193,13 @@ class ResidentScopes:
         forks = branches.forks(db, key)
         rows = _with_terms_in(found, terms.read_after(db, key, before.watermark if before else 0))
         lexical = before.lexical if before else LexicalIndex.empty()
-        if before is None:
-            resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows, forks)
-        else:
-            resident.catalogue.append(list(rows), forks)
-        if found:
-            lexical = lexical.appended(found)
+        with _wait_if(before is None):
+            if before is None:
+                resident.catalogue = resident.catalogue.changed(np.zeros(0, np.int64), rows, forks)
+            else:
+                resident.catalogue.append(list(rows), forks)
+            if found:
+                lexical = lexical.appended(found)
         resident.memory = ScopeMemory(key=key, watermark=last, catalogue=resident.catalogue.view(), lexical=lexical)
         return resident.memory
 
@@ -254,6 +257,11 @@ class ResidentScopes:
     def _size(self, key: ScopeKey, resident: _Resident) -> int:
         lexical = 0 if resident.memory is None else resident.memory.lexical.nbytes
         return resident.catalogue.nbytes + lexical + self._exact.table(key).nbytes
+
+
+def _wait_if(is_whole: bool) -> AbstractContextManager[None]:
+    """Return a wait if a whole scope is read, which takes seconds in a large scope."""
+    return waiting() if is_whole else nullcontext()
 
 
 def _with_terms_in(found: list[TermIds], rows: Iterable[Any]) -> Iterator[Any]:

@@ -14,11 +14,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from memory_engine.errors import StoreConflict, StoreError, StoreInUse, StoreUnavailable
 from memory_engine.storage import high_water
 from memory_engine.storage.high_water import HighWater
+from memory_engine.waits import waiting
 
 #: An open transaction, as the functions of this folder take it.
 Transaction = Connection
-#: Connections that readers share; the service runs no more request threads than this.
-POOL_SIZE = 16
+#: Connections that readers share, each opened when it is needed; the service's lanes have no more threads than this.
+POOL_SIZE = 32
 _BUSY_TIMEOUT_MS = 10_000
 #: How long writers stand still at once while readers are waited for that hold on to SQLite's log.
 _LOG_TIMEOUT_MS = 50
@@ -102,6 +103,12 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer, is read-only or full.
         """
+        # The wait encloses the locks: a writer that holds a lock needs no slot to finish.
+        with waiting(), self._write() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
         if not self.is_sqlite:
             with _translated(), self._writer.begin() as connection:
                 yield connection
@@ -253,9 +260,23 @@ class Database:
 def _server_engine(url: str) -> Engine:
     try:
         # The worker and the command line come on top of the request threads.
-        return create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
+        engine = create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
     except (ArgumentError, ImportError) as exc:
         raise StoreUnavailable(f"The database's URL cannot be used: {exc}.") from exc
+    import psycopg
+
+    class Waiting(psycopg.Connection[Any]):
+        """A connection that marks the time until the server answers as a wait."""
+
+        def wait(self, *args: Any, **kwargs: Any) -> Any:
+            with waiting():
+                return super().wait(*args, **kwargs)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: list[Any], options: dict[str, Any]) -> psycopg.Connection[Any]:
+        return Waiting.connect(*args, **options)
+
+    return engine
 
 
 def _sqlite_engine(url: str, *, writes: bool) -> Engine:
