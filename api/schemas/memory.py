@@ -1,8 +1,9 @@
 """Bodies of the memory routes. Types here only shape; the engine validates what texts and ids may hold."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -36,6 +37,22 @@ class Body(BaseModel):
     """A request's body: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class ExactBody(Body):
+    """A body in which null is an error: a value that a client left empty must not change more, or another user's."""
+
+    #: Fields that may be null, because they name nothing.
+    may_be_null: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nulls(cls, raw: object) -> object:
+        if isinstance(raw, Mapping):
+            for name, value in raw.items():
+                if value is None and name in cls.model_fields and name not in cls.may_be_null:
+                    raise ValueError(f"{name} is null: give it a value or leave it out")
+        return raw
 
 
 class MessageIn(Body):
@@ -236,8 +253,10 @@ class EditIn(Body):
     user: StrictStr | None = None
 
 
-class HoldIn(Body):
+class HoldIn(ExactBody):
     """Why something is quarantined."""
+
+    may_be_null = frozenset({"reason"})
 
     reason: StrictStr | None = None
     user: StrictStr | None = None

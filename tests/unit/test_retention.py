@@ -77,8 +77,10 @@ def test_toml_and_json_of_one_shape_are_one_policy() -> None:
     text = (
         '{"rules": [{"stratum": "messages", "older_than_days": 365, "agent": "pm", "keep_summaries": true}]}'
     )  # fmt: skip
-    read = parse_policy(toml, is_toml=True)
-    assert read == parse_policy(text, is_toml=False) == read_policy(read.as_json())
+    written = parse_policy(toml, is_toml=True)
+    read = read_policy(written)
+    assert written == parse_policy(text, is_toml=False)
+    assert read == read_policy(read.as_json())
     assert read.rules == (Rule(stratum="messages", older_than_days=365, agent="pm", keep_summaries=True),)
     assert read.restorable_days == 7
 
