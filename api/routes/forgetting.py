@@ -9,7 +9,7 @@ from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.exact import EXACT_TARGET
 from api.schemas.forgetting import EraseConversationIn, EraseIn, EraseMessagesIn, EraseNamespaceIn, ReceiptOut
 from memory_engine import Receipt, Scope
-from memory_engine.errors import InvalidTarget
+from memory_engine.errors import InvalidTarget, NotFound
 from memory_engine.forgetting import Forgetting
 
 router = APIRouter(prefix="/v1/memory", tags=["forgetting"])
@@ -39,9 +39,10 @@ def erase(
 def _erased_namespace(
     named: EraseNamespaceIn, forgetting: Forgetting, caller: Caller, x_namespace: str | None
 ) -> Receipt:  # fmt: skip
-    own = x_namespace if caller.is_machine else caller.namespace
-    if own not in (None, named.namespace):
+    if caller.namespace not in (None, named.namespace):
         raise InvalidTarget("A caller erases its own namespace only.", param="namespace")
+    if x_namespace not in (None, named.namespace):
+        raise NotFound(f"X-Namespace names another namespace than {named.namespace!r}.", param="namespace")
     return forgetting.namespace(named.namespace, by=caller.name)
 
 
