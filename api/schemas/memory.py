@@ -154,7 +154,10 @@ class ContextIn(Body):
     conversation_id: StrictStr
     message: StrictStr | None = None
     token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] = 4000
-    agent: StrictStr | None = None
+    agent: StrictStr | None = Field(
+        None,
+        description="Chosen as a turn does unless given. null: no agent prompt and no tools, memory and message alone.",
+    )
     model: StrictStr | None = None
     user: StrictStr | None = None
     as_of: Time | None = None
