@@ -9,7 +9,7 @@ from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
-from memory_engine.errors import ConversationNotFound, InvalidTarget
+from memory_engine.errors import ConversationNotFound, EmptyTarget, InvalidTarget
 from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History
 from memory_engine.joining import Options, Parts, join
@@ -194,7 +194,9 @@ class MemoryEngine:
             raise InvalidTarget("Name either message_ids or a conversation_id.", param="message_ids")
         if conversation_id is not None:
             return self.forgetting.conversation(conversation_id, scope=scope, by=by)
-        return self.forgetting.messages(message_ids or (), scope=scope, by=by)
+        if message_ids is None:
+            raise EmptyTarget("Name either message_ids or a conversation_id.", param="message_ids")
+        return self.forgetting.messages(message_ids, scope=scope, by=by)
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:
         """The messages that speak to the query, best first; empty when nothing does.
