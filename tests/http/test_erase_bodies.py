@@ -126,7 +126,7 @@ def bodies(world: World) -> st.SearchStrategy[Any]:
     whole = st.tuples(one, everything).map(lambda pair: {**pair[0], "all": pair[1]})
     mixed = st.fixed_dictionaries({}, optional=fields)
     surplus = st.tuples(one | scoped | whole, unknown, odd).map(lambda drawn: {**drawn[0], drawn[1]: drawn[2]})
-    right = st.sampled_from(right_bodies(world))
+    right = st.sampled_from(right_bodies(world)) | st.sampled_from(right_bodies(world)[-2:])
     beside = st.tuples(right, one).map(lambda pair: {**pair[1], **pair[0]})
     return right | beside | one | scoped | whole | mixed | surplus | odd | st.text(max_size=5)
 

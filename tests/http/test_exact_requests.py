@@ -79,13 +79,13 @@ def test_prune_with_an_unclear_policy_takes_nothing(api: Api, path: str, body: A
     assert api.get("/v1/memory/retention").json()["policy"]["rules"] == YEAR["rules"]
 
 
-def test_prune_by_another_policy_keeps_the_window_in_force(api: Api) -> None:
+@pytest.mark.parametrize(("days", "removed"), [(0, 1), (90, 0)])
+def test_prune_by_a_policy_without_a_window_keeps_the_one_in_force(api: Api, days: int, removed: int) -> None:
     (old,) = api.remember("c", user("The zeppelin lands.", created_at=OLD))
-    assert ask(api, "PUT", "memory/retention", {**YEAR, "restorable_days": 0}).status_code == 200
-    assert len(ask(api, "POST", "memory/prune", {}).json()["data"]) == 1
-    # What is marked may be brought back for 90 days by now, so a policy for this once that names no window takes none.
-    assert ask(api, "PUT", "memory/retention", {"rules": [], "restorable_days": 90}).status_code == 200
-    assert ask(api, "POST", "memory/prune", {"policy": {"rules": []}}).json()["data"] == []
+    assert ask(api, "POST", "memory/prune", {"policy": {**YEAR, "restorable_days": 90}}).status_code == 200
+    assert ask(api, "PUT", "memory/retention", {"rules": [], "restorable_days": days}).status_code == 200
+    told = ask(api, "POST", "memory/prune", {"policy": {"rules": []}, "dry_run": True}).json()["data"]
+    assert sum(row["rows"] for row in told) == removed
     assert ask(api, "POST", "memory/restore", {"message_ids": [old]}).json() == {"restored": 1}
 
 
