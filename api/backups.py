@@ -13,6 +13,7 @@ from memory_engine import restoring
 from memory_engine.backup import Manifest
 from memory_engine.clock import SystemClock
 from memory_engine.ports import Progress
+from memory_engine.redaction import redact
 from memory_engine.restoring import Restored
 from memory_engine.storage.directory import DataDirectory
 
@@ -25,6 +26,13 @@ def write(path: Path, pieces: Iterator[bytes], progress: Progress) -> Manifest:
         StoreError: the store does not answer.
     """
     return new_file.write(path, pieces, lambda part: restoring.check(part, progress))
+
+
+def place_of(settings: Settings) -> str:
+    """Return the name of the store that the settings mean, without a password."""
+    if settings.database_url is None:
+        return f"the store in {settings.data_dir.absolute()}"
+    return f"the database {redact(settings.database_url)}"
 
 
 def restore(settings: Settings, path: Path, *, replace: bool, progress: Progress) -> Restored:

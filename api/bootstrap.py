@@ -12,8 +12,8 @@ from api.keys import ApiKeys
 from api.limits import Meter
 from api.services import Services
 from assistant import CustomAssistant, Settings
-from assistant.summary_writer import summary_writer
-from memory_engine import EmbedderOptions, MemoryEngine, Scope
+from assistant.bootstrap import open_engine
+from memory_engine import MemoryEngine, Scope
 from memory_engine.storage.database import Database
 from memory_engine.storage.directory import DataDirectory
 
@@ -30,20 +30,7 @@ def open_services(settings: Settings, *, any_embedder: bool = False) -> Services
     Raises:
         MemoryEngineError: the store or the embedder cannot be had.
     """
-    engine = MemoryEngine.open(
-        settings.data_dir,
-        database_url=settings.database_url,
-        chroma_url=settings.chroma_url,
-        embedder=None if any_embedder else settings.embedder,
-        embedder_options=EmbedderOptions(
-            minilm_path=settings.minilm_path,
-            openai_api_key=settings.openai_api_key,
-            openai_base_url=settings.openai_base_url,
-        ),
-        index_threshold=settings.index_threshold,
-        summary_writer=summary_writer(settings),
-        redact_secrets=settings.redact_secrets,
-    )
+    engine = open_engine(settings, any_embedder=any_embedder)
     assistant = CustomAssistant(engine, settings=settings)
     token = "run_" + secrets.token_urlsafe(24)
     keys = ApiKeys(engine.database, engine.clock)

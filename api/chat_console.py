@@ -19,7 +19,7 @@ HELP = """\
 /why           why each part of its prompt is there, and what was left out
 /prompt        the prompt that was sent
 /agent NAME    who answers from now on; without a name, whom the conversation belongs to
-/forget        erase your last message and all that answered it
+/forget        erase your last message and all that answered it; takes nothing after it
 /help  /quit"""
 #: What was said in the conversation before can be called up again by the arrow keys: so many of it.
 _EARLIER = 100
@@ -41,7 +41,7 @@ class ChatConsole:
             "/why": lambda _: self._why(),
             "/prompt": lambda _: self._prompt(),
             "/agent": self._switch,
-            "/forget": lambda _: self._forget(),
+            "/forget": self._forget,
             "/help": lambda _: _out.print(HELP, highlight=False),
         }
 
@@ -124,13 +124,17 @@ class ChatConsole:
             return
         self._agent = name or None
 
-    def _forget(self) -> None:
+    def _forget(self, rest: str) -> None:
+        if rest:
+            _out.print("/forget erases your last message and takes nothing after it. Nothing was erased.")
+            return
         rows = self._client.call("GET", f"{self._path}?limit=100")["data"]
         newest = next((n for n, row in enumerate(rows) if row["role"] == "user"), None)
         if newest is None:
             _out.print("Nothing was said yet.")
             return
-        _out.print(f"Erase “{escape(rows[newest]['content'])}” and what answered it? It cannot be undone. (yes/no)")
+        after = f" and the {newest} newer {'message' if newest == 1 else 'messages'}" if newest else ""
+        _out.print(f"Erase “{escape(rows[newest]['text'])}”{after}? This cannot be undone. (yes/no)")
         if _line("") == "yes":
             ids = [row["message_id"] for row in rows[: newest + 1]]
             self._client.call("POST", "/v1/memory/erase", {"message_ids": ids})

@@ -17,10 +17,21 @@ app.add_typer(links_app, name="links")
 keys_app = typer.Typer(help="API keys, each of one namespace.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
+
+def _folder(text: str) -> Path:
+    """Read a folder's name; an empty one, as of a shell variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("The name of the data directory is empty.")
+    return Path(text)
+
+
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the store is; MEMORY_ENGINE_DATA_DIR or ./memory-data unless given."),
-]
+    typer.Option(
+        "--data-dir", metavar="PATH", parser=_folder,
+        help="Where the store is; MEMORY_ENGINE_DATA_DIR or ./memory-data unless given.",
+    ),
+]  # fmt: skip
 NamespaceName = Annotated[str | None, typer.Option("--namespace", help="Whose memory; `default` unless given.")]
 
 
@@ -54,7 +65,7 @@ def _confirm(question: str) -> None:
         sure = typer.confirm(question, err=True)
     except typer.Abort:
         typer.echo(err=True)  # ends the line of the question
-        _refuse("It was not confirmed, and nothing was changed; --yes confirms beforehand.")
+        _refuse("Not confirmed; nothing was changed. Use --yes to skip the prompt.")
     if not sure:
         typer.echo("memory-engine: Nothing was changed.", err=True)
         raise typer.Exit(1)
@@ -166,17 +177,17 @@ def erase(  # noqa: PLR0913  (one for each option)
     namespace: NamespaceName = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Erase for good, and prove it by a scan of every byte of the store's files."""
+    """Erase messages, a conversation, a whole user or a whole namespace for good, and scan the files for traces."""
     from api import console, erasing
     from api.client import open_client
 
     if verify is not None:
-        erasing.check_alone(what, of_user)
+        erasing.check_alone(verify, what, of_user)
         body = None
     else:
         body = erasing.body_of(what, names or [], of_user, namespace)
         if not yes:
-            _confirm("This cannot be undone. Erase it?")
+            _confirm(erasing.question_of(body, namespace))
     with open_client(data_dir, namespace=namespace) as client, console.working("Looking through every byte"):
         receipt = erasing.proved(client, verify, body)
     if not console.print_receipt(receipt):
@@ -196,7 +207,7 @@ def prune(
     namespace: NamespaceName = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Let go of what the retention policy says; messages can be brought back for some days."""
+    """Apply the retention policy. Deleted messages can be restored for a few days."""
     from api import console, new_file
     from api.client import open_client, read_policy_file
 
@@ -263,7 +274,7 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="In place of what the store holds, which is lost.")
+        bool, typer.Option("--replace", help="Delete what the store holds now, and put the backup in its place.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = None,
@@ -274,7 +285,7 @@ def restore(
 
     settings = load_settings(data_dir=data_dir)
     if replace and not yes:
-        _confirm("All that the store holds now is lost. Go on?")
+        _confirm(f"Delete everything in {backups.place_of(settings)} and restore {file} there?")
     with console.progress("Restoring") as progress:
         restored = backups.restore(settings, file, replace=replace, progress=progress)
     console.print_backup(f"{file} is restored:", restored.manifest)
@@ -366,14 +377,14 @@ def keys_revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Let a key open nothing from now on."""
+    """Revoke an API key."""
     from urllib.parse import quote
 
     from api import console
-    from api.client import ServiceError, open_client
+    from api.client import open_client
+    from memory_engine.checks import check_target
 
-    if not key_id:
-        raise ServiceError("Name the key that is to be revoked.")
+    check_target(key_id, "The key's id")
     with open_client(data_dir, any_embedder=True) as client:
         console.print_keys([client.call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")])
 

@@ -204,7 +204,9 @@ def _answer(response: httpx2.Response) -> Any:
 
 
 def read_policy_file(path: Path) -> dict[str, Any]:
-    """The policy in a file, TOML or JSON by its ending, as a request takes it.
+    """Read the policy in a file, TOML or JSON by its ending, as a request takes it.
+
+    A policy without `restorable_days` stays without: then the window in force holds.
 
     Raises:
         ServiceError: the file cannot be read.
@@ -216,7 +218,7 @@ def read_policy_file(path: Path) -> dict[str, Any]:
         raise ServiceError(f"The policy {path} cannot be read: {exc.strerror}.") from exc
     except UnicodeDecodeError as exc:
         raise ServiceError(f"The policy {path} is no text in UTF-8.") from exc
-    return parse_policy(text, is_toml=path.suffix == ".toml").as_json()
+    return parse_policy(text, is_toml=path.suffix == ".toml")
 
 
 @contextmanager

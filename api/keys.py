@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from assistant.storage import api_keys
-from memory_engine.checks import check_name
+from memory_engine.checks import check_name, check_target
 from memory_engine.errors import InvalidInput
 from memory_engine.models import from_micros, random_id, to_micros
 from memory_engine.ports import Clock
@@ -105,7 +105,13 @@ class ApiKeys:
             return [_key(row) for row in api_keys.of_namespace(db, namespace)]
 
     def revoke(self, key_id: str, namespace: str | None = None) -> ApiKey | None:
-        """Let a key open nothing from now on; None where there is none of that id, or it is another namespace's."""
+        """Revoke a key, and return it. None where no key has that id, or the key belongs to another namespace.
+
+        Raises:
+            EmptyTarget: no key is named; nothing was changed.
+            StoreError: the store does not answer; nothing was changed.
+        """
+        check_target(key_id, "key_id")
         with self._database.write() as db:
             row = api_keys.revoke(db, key_id, namespace, to_micros(self._clock.now()))
         return None if row is None else _key(row)

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from assistant.bootstrap import open_engine
 from assistant.custom_assistant import CustomAssistant
 from assistant.errors import AssistantError
 from assistant.settings import Settings, load_settings
 from assistant.turns import Delta, Event, Turn
-from memory_engine import EmbedderOptions, MemoryEngine, MemoryEngineError
+from memory_engine import MemoryEngineError
 from memory_engine.errors import InvalidInput
 
 DEFAULT_MODEL = Settings.model_fields["default_model"].default
@@ -99,20 +100,7 @@ def _opened() -> CustomAssistant:
     with _lock:
         if _assistant is None:
             settings = load_settings()
-            engine = MemoryEngine.open(
-                settings.data_dir,
-                database_url=settings.database_url,
-                chroma_url=settings.chroma_url,
-                embedder=settings.embedder,
-                embedder_options=EmbedderOptions(
-                    minilm_path=settings.minilm_path,
-                    openai_api_key=settings.openai_api_key,
-                    openai_base_url=settings.openai_base_url,
-                ),
-                index_threshold=settings.index_threshold,
-                redact_secrets=settings.redact_secrets,
-            )
-            _assistant = CustomAssistant(engine, settings=settings)
+            _assistant = CustomAssistant(open_engine(settings), settings=settings)
             atexit.register(close)
         return _assistant
 

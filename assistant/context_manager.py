@@ -68,8 +68,8 @@ class ContextManager:
         self._clock = clock
         self._agents = agents
 
-    def assemble(self, request: PromptRequest, scope: Scope) -> Prompt:
-        """Retrieve, pack, and keep the manifest.
+    def assemble(self, request: PromptRequest, scope: Scope, tools: Sequence[dict[str, Any]] = ()) -> Prompt:
+        """Retrieve, pack, and keep the manifest. The budget counts the tools that the request offers.
 
         Raises:
             BudgetTooSmall: the system prompt and the newest message do not fit.
@@ -77,7 +77,7 @@ class ContextManager:
             ConversationNotFound: the conversation is another user's.
             InvalidInput: a text or an id cannot be taken.
         """
-        return self.pack(self.gather(request, scope))
+        return self.pack(self.gather(request, scope), tools=tools)
 
     def gather(self, request: PromptRequest, scope: Scope) -> Gathered:
         """Retrieve all that a prompt could hold.

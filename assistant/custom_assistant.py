@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
@@ -19,6 +20,7 @@ from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, SpendCap
 from assistant.lanes import Lanes
 from assistant.ledger import Ledger
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
+from assistant.prompt_request import PromptRequest
 from assistant.response_generator import Generated, ResponseGenerator
 from assistant.settings import Settings, load_settings
 from assistant.storage.prunes import STRATA, last_in_prompts
@@ -105,6 +107,26 @@ class CustomAssistant:
         """
         turn = Turn(conversation_id=conversation_id, message=message, agent=agent)
         return self.run(self.answer(turn, scope))
+
+    def prompt_of(self, turn: Turn, scope: Scope = DEFAULT_SCOPE, *, as_of: datetime | None = None) -> Prompt:
+        """Assemble the prompt that a turn would send first, without keeping the message or asking the model.
+
+        Raises:
+            AgentNotFound: there is no such agent.
+            BudgetTooSmall: the agent's prompt, its tools and the message do not fit the budget.
+            ConversationNotFound: the conversation is another user's.
+            InvalidInput: a text or an id cannot be taken.
+        """
+        check_name(turn.conversation_id, "conversation_id")
+        agent = self._agent(turn, scope)
+        request = PromptRequest(
+            conversation_id=turn.conversation_id, message=turn.message, agent=agent.name,
+            token_budget=budget_of(turn, agent), as_of=as_of,
+            model=turn.model or agent.settings.model or self.settings.default_model,
+        )  # fmt: skip
+        # The offline responder is offered no tools.
+        offered = self.tool_registry.offered(agent.settings.tools) if self.settings.has_model else []
+        return self.context_manager.assemble(request, scope, [tool.as_chat for tool in offered])
 
     def call_tools(
         self, tool_calls: Sequence[Mapping[str, Any]], *, conversation_id: str = "tools", scope: Scope = DEFAULT_SCOPE

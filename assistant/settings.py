@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         MAX_TOKEN_BUDGET, ge=1, le=MAX_TOKEN_BUDGET, validation_alias="MEMORY_ENGINE_LIMIT_TOKEN_BUDGET"
     )
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():  # it would be the current folder
+            raise ValueError("it is empty")
+        return value
+
     @cached_property
     def has_model(self) -> bool:
         """Whether a model can be called; without one the offline responder answers."""
@@ -96,7 +103,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        why = first["msg"]
+        why = first["msg"].removeprefix("Value error, ")
         if first["type"] == "less_than_equal":
             why = f"more than {first['ctx']['le']:,} is not taken by any call"
         raise SettingsInvalid(f"The setting {name} is wrong: {why}.") from exc

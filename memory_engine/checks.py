@@ -1,9 +1,10 @@
 """The one validator of texts, names and JSON values that are to be kept."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from memory_engine.errors import InvalidInput, TextTooLarge
+from memory_engine.errors import EmptyTarget, InvalidInput, InvalidTarget, TextTooLarge
 
 #: Bytes of UTF-8 that one message's text may take.
 MAX_TEXT_BYTES = 1024 * 1024
@@ -40,6 +41,56 @@ def check_name(name: str, param: str) -> str:
     if _CONTROL.search(name):
         raise InvalidInput(f"{param} holds a control character or a lone surrogate.", param=param)
     return name
+
+
+def check_target(name: object, param: str) -> str:
+    """Return the id or name of what is to be deleted.
+
+    Raises:
+        EmptyTarget: it is None, empty or white space.
+        InvalidTarget: it is not a text, or not a valid name.
+    """
+    if name is None:
+        raise EmptyTarget(f"{param} is null. Name what is to be deleted.", param=param)
+    if not isinstance(name, str):
+        raise InvalidTarget(f"{param} must be a text.", param=param)
+    if not name.strip():
+        raise EmptyTarget(f"{param} is empty. Name what is to be deleted.", param=param)
+    try:
+        return check_name(name, param)
+    except InvalidInput as exc:
+        raise InvalidTarget(exc.message, param=param) from exc
+
+
+def check_targets(names: object, param: str) -> list[str]:
+    """Return the ids of what is to be deleted: one at least, each once.
+
+    Raises:
+        EmptyTarget: there is none, or one of them is None, empty or white space.
+        InvalidTarget: it is not a list of ids.
+    """
+    if names is None:
+        raise EmptyTarget(f"{param} is null. Name what is to be deleted.", param=param)
+    if isinstance(names, str | bytes | Mapping) or not isinstance(names, Iterable):
+        raise InvalidTarget(f"{param} must be a list of ids.", param=param)
+    named = list(names)
+    if not named:
+        raise EmptyTarget(f"{param} is empty. Name what is to be deleted.", param=param)
+    return list(dict.fromkeys(check_target(name, f"{param}[{place}]") for place, name in enumerate(named)))
+
+
+def fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's fields; for `json.loads(…, object_pairs_hook=fields_once)`.
+
+    Raises:
+        InvalidTarget: a field is named twice, so that one of its values would be ignored.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidTarget(f"The field {name!r} is named twice.", param=name)
+        found[name] = value
+    return found
 
 
 def check_values(value: object, param: str, depth: int = 0) -> None:

@@ -9,7 +9,7 @@ from memory_engine.checks import check_name
 from memory_engine.clock import SystemClock
 from memory_engine.editing import Editor
 from memory_engine.embedding import EmbedderOptions
-from memory_engine.errors import ConversationNotFound, InvalidInput
+from memory_engine.errors import ConversationNotFound, EmptyTarget, InvalidTarget
 from memory_engine.following import Following
 from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History
@@ -178,7 +178,7 @@ class MemoryEngine:
     def erase(
         self,
         *,
-        message_ids: Sequence[str] = (),
+        message_ids: Sequence[str] | None = None,
         conversation_id: str | None = None,
         scope: Scope = DEFAULT_SCOPE,
         by: str = "local",
@@ -188,14 +188,17 @@ class MemoryEngine:
         When it returns no answer holds them any more; the receipt is pending until no file does either.
 
         Raises:
-            InvalidInput: neither is named, or both are.
-            NotFound: one of them is not in this scope; nothing was erased.
+            EmptyTarget: neither is named, or what is named is empty; nothing was erased.
+            InvalidTarget: both are named; nothing was erased.
+            NotFound: some of them are not in this scope; nothing was erased.
             StoreError: the store does not answer; nothing was erased.
         """
-        if bool(message_ids) == (conversation_id is not None):
-            raise InvalidInput("Name either message_ids or a conversation_id.", param="message_ids")
+        if message_ids is not None and conversation_id is not None:
+            raise InvalidTarget("Name either message_ids or a conversation_id.", param="message_ids")
         if conversation_id is not None:
             return self.forgetting.conversation(conversation_id, scope=scope, by=by)
+        if message_ids is None:
+            raise EmptyTarget("Name either message_ids or a conversation_id.", param="message_ids")
         return self.forgetting.messages(message_ids, scope=scope, by=by)
 
     def recall(self, query: str, k: int = 10, *, scope: Scope = DEFAULT_SCOPE, **filters: Any) -> list[RecallHit]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from memory_engine.canaries import Hasher, canaries_of, forms_of
+from memory_engine.checks import check_target, check_targets
 from memory_engine.digests import Digests
 from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
@@ -77,16 +78,17 @@ class Eraser:
         """Remove these messages, all of them or none.
 
         Raises:
-            MessageNotFound: one is not in this scope; nothing was erased.
+            EmptyTarget: no message is named; nothing was erased.
+            MessageNotFound: some are not in this scope; the error lists them, and nothing was erased.
             StoreError: the store does not answer; nothing was erased.
         """
+        named = check_targets(message_ids, "message_ids")
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
-            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, message_ids)
-            for name in message_ids:
-                if key is None or name not in found or found[name][0] != key:
-                    raise MessageNotFound.of(name, "message_ids")
-            assert key is not None  # or nothing was asked for, which the caller refuses
+            found = {} if key is None else messages.find_by_ids(db, key.namespace_id, named)
+            missing = [name for name in named if key is None or name not in found or found[name][0] != key]
+            if key is None or missing:
+                raise MessageNotFound.of_several(missing)
             gone = [message for _, message in found.values()]
             going = self._open(db, scope, "messages", by, [key])
             self._remove(db, key, gone, going)
@@ -97,9 +99,11 @@ class Eraser:
         """Remove a conversation and all that was said in it.
 
         Raises:
+            EmptyTarget: no conversation is named; nothing was erased.
             ConversationNotFound: there is none of that id in this scope.
             StoreError: the store does not answer; nothing was erased.
         """
+        check_target(conversation_id, "conversation_id")
         with self._database.write() as db:
             key = scopes.find_scope(db, scope)
             thread = None if key is None else threads.find_thread(db, key, conversation_id)
@@ -137,9 +141,11 @@ class Eraser:
         """Remove an application's whole memory: nobody finds it any more when this returns, and its rows then go.
 
         Raises:
+            EmptyTarget: no namespace is named; nothing was erased.
             NotFound: nothing was ever kept in it.
             StoreError: the store does not answer; nothing was erased.
         """
+        check_target(namespace, "namespace")
         with self._database.write() as db:
             found = scopes.of_namespace(db, namespace)
             if not found:
@@ -164,24 +170,23 @@ class Eraser:
 
     @contextmanager
     def told(self, scope: Scope) -> Iterator[None]:
-        """Where a message or conversation is not found because this scope erased it, say so, with the receipt.
+        """Where messages or a conversation are not found because this scope erased them, say so, with the receipts.
 
         Stands outside the transaction that looks for it.
 
         Raises:
-            Erased: it was erased here. To every other scope it was never there.
+            Erased: all of them were erased here. To every other scope they were never there.
         """
         try:
             yield
         except (MessageNotFound, ConversationNotFound) as exc:
-            if exc.name is None:
-                raise
             kind = "message" if isinstance(exc, MessageNotFound) else "conversation"
             with self._database.read() as db:
-                receipt_id = receipts.erased_by(db, self._digests.of_name(scope, kind, exc.name))
-            if receipt_id is None:
+                by = {name: receipts.erased_by(db, self._digests.of_name(scope, kind, name)) for name in exc.names}
+            if not by or None in by.values():
                 raise
-            raise Erased(f"The {kind} {exc.name!r} was erased: {receipt_id}.", param=exc.param) from exc
+            told = [f"The {kind} {name!r} was erased: {receipt_id}." for name, receipt_id in by.items()]
+            raise Erased(" ".join(told), param=exc.param) from exc
 
     def remove_hidden(self, key: ScopeKey, going: Going) -> None:
         """Remove, slice by slice, the rows of a scope that nobody finds any more; broken off, it can be done again.

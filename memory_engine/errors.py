@@ -4,6 +4,8 @@ MemoryEngineError
   InvalidInput            the caller's value is wrong; nothing was changed
     TextTooLarge          a text is over the size that is kept
     IdConflict            an id is already taken by another content
+    InvalidTarget         it is not clear what a deletion is to delete; nothing was deleted
+      EmptyTarget         an empty value, null or nothing names what is to be deleted
   NotFound                no such thing in this scope (or it belongs to another: there is no difference)
     ConversationNotFound
     MessageNotFound
@@ -26,6 +28,7 @@ MemoryEngineError
   IndexUnavailable        the vector index does not answer; SQL still has everything
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 
@@ -62,15 +65,27 @@ class IdConflict(InvalidInput):
     code = "id_conflict"
 
 
+class InvalidTarget(InvalidInput):
+    """It is not clear what is to be deleted."""
+
+    code = "invalid_request"
+
+
+class EmptyTarget(InvalidTarget):
+    """Name what is to be deleted."""
+
+    code = "empty_target"
+
+
 class NotFound(MemoryEngineError):
     """There is no such thing here."""
 
     code = "not_found"
 
-    def __init__(self, message: str | None = None, *, param: str | None = None, name: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, param: str | None = None, names: Sequence[str] = ()) -> None:
         super().__init__(message, param=param)
-        #: The id of what was looked for, where it may have been erased.
-        self.name = name
+        #: The ids that were looked for and not found, where they may have been erased.
+        self.names = tuple(names)
 
 
 class ConversationNotFound(NotFound):
@@ -81,7 +96,7 @@ class ConversationNotFound(NotFound):
     @classmethod
     def of(cls, conversation_id: str, param: str = "conversation_id") -> Self:
         """The error for a conversation that the scope does not have."""
-        return cls(f"There is no conversation {conversation_id!r}.", param=param, name=conversation_id)
+        return cls(f"There is no conversation {conversation_id!r}.", param=param, names=[conversation_id])
 
 
 class MessageNotFound(NotFound):
@@ -92,7 +107,14 @@ class MessageNotFound(NotFound):
     @classmethod
     def of(cls, message_id: str, param: str = "message_id") -> Self:
         """The error for a message that the scope does not have."""
-        return cls(f"There is no message {message_id!r}.", param=param, name=message_id)
+        return cls.of_several([message_id], param)
+
+    @classmethod
+    def of_several(cls, message_ids: Sequence[str], param: str = "message_ids") -> Self:
+        """The error for messages that the scope does not have; it lists every one."""
+        listed = ", ".join(map(repr, message_ids))
+        text = f"There is no message {listed}." if len(message_ids) == 1 else f"There are no messages {listed}."
+        return cls(text, param=param, names=message_ids)
 
 
 class LinkNotFound(NotFound):

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from memory_engine.checks import check_target
 from memory_engine.erasure import Keeper
+from memory_engine.errors import InvalidTarget
 from memory_engine.joining import Parts
 from memory_engine.models import Scope
 from memory_engine.ports import Progress, no_progress
@@ -27,7 +29,8 @@ class Forgetting:
         """Erase these messages, all of them or none.
 
         Raises:
-            MessageNotFound: one is not in this scope; nothing was erased.
+            EmptyTarget: no message is named; nothing was erased.
+            MessageNotFound: some are not in this scope; the error lists them, and nothing was erased.
             StoreError: the store does not answer; nothing was erased.
         """
         with self._parts.eraser.told(scope):
@@ -37,25 +40,38 @@ class Forgetting:
         """Erase a conversation and all that was said in it.
 
         Raises:
+            EmptyTarget: no conversation is named; nothing was erased.
             ConversationNotFound: there is none of that id in this scope.
             StoreError: the store does not answer; nothing was erased.
         """
         with self._parts.eraser.told(scope):
             return self._noted(self._parts.eraser.erase_conversation(scope, conversation_id, by))
 
-    def user(self, scope: Scope, *, by: str = "local") -> Receipt:
-        """Erase a person with all that was said by and to them.
+    def user(self, scope: Scope, *, default_user: bool = False, by: str = "local") -> Receipt:
+        """Erase a user with everything that was said by and to this user.
+
+        Args:
+            scope: whose memory. A scope that names no user is refused, because a missing name must not erase anyone.
+            default_user: the namespace's default user is meant, who has no name.
+            by: who asked, for the receipt.
 
         Raises:
+            EmptyTarget: the scope names no user, and `default_user` is false; nothing was erased.
+            InvalidTarget: the scope names a user, and `default_user` is true; nothing was erased.
             NotFound: there is no such user.
             StoreError: the store does not answer; nothing was erased.
         """
+        if not default_user:
+            check_target(scope.user, "user")
+        elif scope.user is not None:
+            raise InvalidTarget("The default user has no name. Name a user, or say default_user.", param="user")
         return self._noted(self._parts.eraser.erase_user(scope, by))
 
     def namespace(self, namespace: str, *, by: str = "local") -> Receipt:
         """Erase all that an application kept, of all its people.
 
         Raises:
+            EmptyTarget: no namespace is named; nothing was erased.
             NotFound: nothing was ever kept in it.
             StoreError: the store does not answer; nothing was erased.
         """

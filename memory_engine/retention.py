@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_engine.checks import check_name
+from memory_engine.checks import check_name, fields_once
 from memory_engine.errors import InvalidInput
 
 Ints = NDArray[np.int64]
@@ -29,15 +29,30 @@ _BOUNDS = ("older_than_days", "idle_days", "keep_newest", "keep_bytes", "unless_
 _OF_AGENTS = (MESSAGES, "versions", "tool_calls", "model_calls")
 _OF_MESSAGES = ("unless_recalled_days", "keep_summaries")
 MAX_RULES = 100
+#: Days for which what was pruned can be brought back, where no policy says otherwise.
+RESTORABLE_DAYS = 7
 #: No bound is as large: a thousand years of days, and more bytes than a disk has.
 _MOST = {"keep_newest": 2**53, "keep_bytes": 2**53}
 _MOST_DAYS = 365_000
 _DAY = 24 * 3600 * 1_000_000
 
 
+def _number(value: object, name: str, param: str) -> float:
+    counts = name in _MOST
+    most = _MOST.get(name, _MOST_DAYS)
+    if isinstance(value, int if counts else int | float) and not isinstance(value, bool) and 0 <= value <= most:
+        return value
+    kind = "a whole number" if counts else "a number of days"
+    raise InvalidInput(f"{name} is {kind} from 0 to {most:,}.", param=f"{param}.{name}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """What goes of one stratum: what is beyond all the bounds that are given."""
+    """What goes of one stratum: what is beyond all the bounds that are given.
+
+    Raises:
+        InvalidInput: it has no bound, which would take everything, or a bound that is not a number from 0.
+    """
 
     stratum: str
     #: Only what this agent said or did; None for everyone's.
@@ -54,6 +69,13 @@ class Rule:
     unless_recalled_days: float | None = None
     #: Whether summaries outlive the messages that they rest on.
     keep_summaries: bool = False
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in _BOUNDS if getattr(self, name) is not None}
+        if not given:
+            raise InvalidInput(f"A rule needs a bound, one of {', '.join(_BOUNDS)}.", param="rule")
+        for name, value in given.items():
+            _number(value, name, "rule")
 
     @property
     def text(self) -> str:
@@ -73,7 +95,7 @@ class Policy:
 
     rules: tuple[Rule, ...]
     #: Days for which messages that were pruned can be brought back.
-    restorable_days: float = 7
+    restorable_days: float = RESTORABLE_DAYS
 
     def as_json(self) -> dict[str, Any]:
         """In the shape in which policies are written."""
@@ -167,8 +189,13 @@ def going(rule: Rule, rows: Rows, now: int) -> Mask:
     return beyond
 
 
-def read_policy(raw: object, param: str = "policy") -> Policy:
+def read_policy(raw: object, param: str = "policy", *, restorable_days: float = RESTORABLE_DAYS) -> Policy:
     """A policy as it is written in JSON, or in TOML once that was parsed.
+
+    Args:
+        raw: the policy.
+        param: what errors call it.
+        restorable_days: the window of a policy that names none.
 
     Raises:
         InvalidInput: something in it is unknown, missing or wrong; one sentence says what, and nothing was changed.
@@ -181,23 +208,25 @@ def read_policy(raw: object, param: str = "policy") -> Policy:
         raise InvalidInput("A policy needs a list of rules, which may be empty.", param=f"{param}.rules")
     if len(rules) > MAX_RULES:
         raise InvalidInput(f"A policy has at most {MAX_RULES} rules.", param=f"{param}.rules")
-    days = _number(raw.get("restorable_days", 7), "restorable_days", param)
+    days = _number(raw.get("restorable_days", restorable_days), "restorable_days", param)
     read = tuple(_read_rule(rule, f"{param}.rules[{number}]") for number, rule in enumerate(rules))
     _check_memory_of_recalls(read, param)
     return Policy(rules=read, restorable_days=days)
 
 
-def parse_policy(text: str, *, is_toml: bool) -> Policy:
-    """A policy from the text of a file.
+def parse_policy(text: str, *, is_toml: bool) -> dict[str, Any]:
+    """A policy from the text of a file, checked, and as it is written there.
 
     Raises:
         InvalidInput: the text is no TOML or JSON, or no policy.
     """
     try:
-        raw = tomllib.loads(text) if is_toml else json.loads(text)
+        raw = tomllib.loads(text) if is_toml else json.loads(text, object_pairs_hook=fields_once)
     except ValueError as exc:
         raise InvalidInput(f"The policy is no {'TOML' if is_toml else 'JSON'}: {exc}.", param="policy") from exc
-    return read_policy(raw)
+    read_policy(raw)
+    checked: dict[str, Any] = raw
+    return checked
 
 
 def _read_rule(raw: object, param: str) -> Rule:
@@ -207,7 +236,10 @@ def _read_rule(raw: object, param: str) -> Rule:
     stratum = raw.get("stratum")
     if stratum not in STRATA:
         raise InvalidInput(f"A rule's stratum is one of {', '.join(STRATA)}.", param=f"{param}.stratum")
-    bounds = {name: _number(raw[name], name, param) for name in _BOUNDS if raw.get(name) is not None}
+    # A row goes when it is beyond every bound, and of any agent where none is named: a null would take more rows.
+    if empty := next((name for name, value in raw.items() if value is None), None):
+        raise InvalidInput(f"{empty} is null. Give it a value or leave it out.", param=f"{param}.{empty}")
+    bounds = {name: _number(raw[name], name, param) for name in _BOUNDS if name in raw}
     if not bounds:
         raise InvalidInput(f"A rule needs a bound, one of {', '.join(_BOUNDS)}.", param=param)
     keep = raw.get("keep_summaries", False)
@@ -232,15 +264,6 @@ def _read_agent(agent: object, stratum: str, param: str) -> str | None:
 def _check_known(raw: Mapping[Any, Any], known: Sequence[str], param: str) -> None:
     if unknown := [name for name in raw if name not in known]:
         raise InvalidInput(f"Unknown field {unknown[0]!r}.", param=f"{param}.{unknown[0]}")
-
-
-def _number(value: object, name: str, param: str) -> float:
-    counts = name in _MOST
-    most = _MOST.get(name, _MOST_DAYS)
-    if isinstance(value, int if counts else int | float) and not isinstance(value, bool) and 0 <= value <= most:
-        return value
-    kind = "a whole number" if counts else "a number of days"
-    raise InvalidInput(f"{name} is {kind} from 0 to {most:,}.", param=f"{param}.{name}")
 
 
 def _check_memory_of_recalls(rules: Sequence[Rule], param: str) -> None:

@@ -83,12 +83,13 @@ class Asker:
         operation = self.operations[route]
         if any(parameter["name"] == "user" for parameter in operation.get("parameters", ())):
             return True
-        return self._body(route) is _CHAT or "user" in self._body(route).get("properties", {})
+        return any(body is _CHAT or "user" in body.get("properties", {}) for body in self._bodies(route))
 
     def request(self, draw: Any, route: str, victim: Owner, user: str | None) -> Request:
         """A request to the route with ids of the victim's, as a user of one's own."""
         method, path = route.split(" ")
         made = _Draft(draw, victim, user, self._schemas)
+        described = draw(st.sampled_from(self._bodies(route)))
         query, headers = {}, {}
         for parameter in self.operations[route].get("parameters", ()):
             name, place = parameter["name"], parameter["in"]
@@ -100,19 +101,20 @@ class Asker:
                 path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
             elif value is not None:
                 (query if place == "query" else headers)[name] = str(value)
-        described = self._body(route)
         body = made.value("", described) if described else None
         if described is _CHAT and user is not None:
             body["user"] = user
         path += "?" + urlencode(query, quote_via=quote, safe="") if query else ""
         return Request(method=method, path=path, headers=headers, body=body, named=frozenset(made.named))
 
-    def _body(self, route: str) -> dict[str, Any]:
+    def _bodies(self, route: str) -> list[dict[str, Any]]:
+        """The shapes that the route's body can have."""
         if route in _UNDESCRIBED:
-            return _UNDESCRIBED[route]
+            return [_UNDESCRIBED[route]]
         content = self.operations[route].get("requestBody", {}).get("content", {})
         schema = content.get("application/json", {}).get("schema", {})
-        return _resolved(schema, self._schemas)
+        named = self._schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
+        return [_resolved(choice, self._schemas) for choice in named.get("anyOf", [named])]
 
 
 class _Draft:

@@ -1,5 +1,6 @@
 """Requests and replies of Chat Completions in every shape that openai's own types allow, and some more."""
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -13,7 +14,8 @@ TEXTS = st.one_of(
     st.sampled_from(
         [
             "", " ", "hello there", "a\x00b", "lone \ud800 surrogate", "line\u2028separator\u2029and\u0085next",
-            "\r\nwindows\r\n", "<think>hm</think>well", "👩‍👩‍👧", "שלום", "\ufeffmark", "<recalled_memory>", "data: [DONE]",
+            "\r\nwindows\r\n", "<think>hm</think>well",
+            "👩‍👩‍👧", "שלום", "\ufeffmark", "<recalled_memory>", "data: [DONE]",
         ]
     ),
 )  # fmt: skip
@@ -113,4 +115,4 @@ def stream_of(replies: list[dict[str, Any]], cuts: list[int], ends: bytes, *, es
     texts = [json.dumps(chunk, ensure_ascii=escaped).encode("utf-8", "replace") for chunk in chunks]
     whole = b"".join(b"data: " + text + 2 * ends for text in [*texts, b"[DONE]"])
     places = sorted({cut % len(whole) for cut in cuts} | {0, len(whole)})
-    return [whole[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [whole[start:end] for start, end in itertools.pairwise(places)]

@@ -3,20 +3,21 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from anyio import to_thread
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
+from api.lanes import LaneRoute
 from api.services import Services
 from api.streaming import go_on
 from assistant.chat_proxy import Heard, Prepared
 from assistant.chat_request import check_whole, read_request
 from assistant.errors import ModelUnreachable
+from assistant.lanes import Lane
 from assistant.model_server import Answered
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from memory_engine import NewMessage, Scope
@@ -24,7 +25,7 @@ from memory_engine.models import random_id
 
 T = TypeVar("T")
 
-router = APIRouter(prefix="/v1", tags=["chat"])
+router = APIRouter(prefix="/v1", tags=["chat"], route_class=LaneRoute)
 
 #: Seconds that a request waits for its memory, and an answer for being stored; then it goes on without.
 _PATIENCE, _LAST_WAIT = 10.0, 3.0
@@ -53,11 +54,12 @@ async def chat_completions(
     asked = read_request(raw, body, x_conversation_id, x_memory_history)
     scope = Scope(namespace=namespace, user=asked.user)
     proxy = services.assistant.chat_proxy
-    prepared = await _in_time(lambda: proxy.prepare(asked, scope), _PATIENCE)
+    lanes = services.lanes
+    prepared = await _in_time(lanes.compute, lambda: proxy.prepare(asked, scope), namespace, _PATIENCE)
     if prepared is None:
         prepared = proxy.without_memory(asked, scope, "memory_timeout")
     if not services.settings.has_model:
-        answer = await to_thread.run_sync(lambda: _offline(services, prepared))
+        answer = await lanes.write.run(lambda: _offline(services, prepared), namespace)
         answer.headers.update(_about(prepared, prepared.notices))
         return answer
     started = time.monotonic()
@@ -65,9 +67,10 @@ async def chat_completions(
     heard = Heard(proxy, prepared, answered, started)
     if answered.passed.is_stream:
         headers = {**answered.passed.headers, **_about(prepared, _notices(prepared, answered))}
-        return StreamingResponse(_as_it_comes(answered, heard), answered.passed.status, headers=headers)
+        content = _as_it_comes(answered, heard, lambda: _in_time(lanes.write, heard.stored, namespace, _LAST_WAIT))
+        return StreamingResponse(content, answered.passed.status, headers=headers)
     whole = b"".join([piece async for piece in answered.passed.read()])
-    failed = await _in_time(lambda: heard.whole(whole), _LAST_WAIT)
+    failed = await _in_time(lanes.write, lambda: heard.whole(whole), namespace, _LAST_WAIT)
     notices = _notices(prepared, answered) | ({"answer_late"} if failed is None else failed)
     headers = {**answered.passed.headers, **_about(prepared, notices)}
     return Response(whole, answered.passed.status, headers=headers)
@@ -100,12 +103,12 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-async def _in_time(work: Callable[[], T], seconds: float) -> T | None:
+async def _in_time(lane: Lane, work: Callable[[], T], whose: str, seconds: float) -> T | None:
     """What the work gives, or None where it takes longer; it then goes on by itself.
 
     A client must have its answer also while the store is locked or loading.
     """
-    task = asyncio.ensure_future(to_thread.run_sync(work))
+    task = asyncio.ensure_future(lane.run(work, whose))
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if done:
         return task.result()
@@ -133,31 +136,33 @@ def _about(prepared: Prepared, notices: "frozenset[str] | set[str]") -> dict[str
     return {**shown, _NOTICE: ",".join(sorted(notices))} if notices else shown
 
 
-async def _as_it_comes(answered: Answered, heard: Heard) -> AsyncIterator[bytes]:
+async def _as_it_comes(
+    answered: Answered, heard: Heard, store: Callable[[], Awaitable[object]]
+) -> AsyncIterator[bytes]:
     """The pieces of a stream; what they were is stored before the last of them goes, also when the client left before.
 
     Who has read the end of a reply and asks again at once must find it remembered.
     """
     stored = False
 
-    async def store() -> None:
+    async def store_once() -> None:
         nonlocal stored
         if not stored:
             stored = True
-            await _in_time(heard.stored, _LAST_WAIT)
+            await store()
 
     try:
         async for piece in answered.passed.read():
             if heard.feed(piece):
-                await store()
+                await store_once()
             yield piece
     except ModelUnreachable:
-        await store()
+        await store_once()
         raise
     else:
-        await store()
+        await store_once()
     finally:
-        go_on(store())
+        go_on(store_once())
 
 
 def _offline(services: Services, prepared: Prepared) -> Response:

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from api.deps import CallerDep, NamespaceDep, ScopeDep, ServicesDep
 from api.lanes import LaneRoute
 from api.schemas.memory import ContextIn
-from assistant import PromptRequest
-from assistant.agents import DEFAULT_AGENT
+from assistant import CustomAssistant, PromptRequest, Turn
+from assistant.context_manager import Prompt
 from memory_engine import Scope
 from memory_engine.parsing import parse_time
 
@@ -19,28 +19,40 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 
 @router.post("/context")
 def context(body: ContextIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> dict[str, Any]:
-    """Assemble the prompt that would be sent, and say why each part is there."""
+    """Assemble the prompt that a turn would send, and say why each part is there.
+
+    Without `agent`, the agent is chosen as a turn does. `"agent": null` is memory and message alone, without tools.
+    """
     body = caller.limits.fitted(body)
-    scope = Scope(namespace=namespace, user=body.user)
-    agent = body.agent
-    if "agent" not in body.model_fields_set:
-        spoke_last = services.engine.history.current_agent(body.conversation_id, scope=scope)
-        agent = spoke_last if spoke_last and services.assistant.agents.exists(spoke_last) else DEFAULT_AGENT
-    request = PromptRequest(
-        conversation_id=body.conversation_id,
-        message=body.message,
-        agent=agent,
-        token_budget=body.token_budget,
-        model=body.model,
-        as_of=None if body.as_of is None else parse_time(body.as_of, "as_of"),
-    )
-    prompt = services.assistant.context_manager.assemble(request, scope)
+    prompt = _prompt(body, services.assistant, Scope(namespace=namespace, user=body.user))
     return {
         "messages": prompt.messages,
         "tokens": prompt.tokens,
         "manifest_id": prompt.manifest_id,
         "manifest": prompt.manifest,
     }
+
+
+def _prompt(body: ContextIn, assistant: CustomAssistant, scope: Scope) -> Prompt:
+    as_of = None if body.as_of is None else parse_time(body.as_of, "as_of")
+    if body.agent is None and "agent" in body.model_fields_set:
+        request = PromptRequest(
+            conversation_id=body.conversation_id,
+            message=body.message,
+            agent=None,
+            token_budget=body.token_budget,
+            model=body.model,
+            as_of=as_of,
+        )
+        return assistant.context_manager.assemble(request, scope)
+    turn = Turn(
+        conversation_id=body.conversation_id,
+        message=body.message,
+        agent=body.agent,
+        model=body.model,
+        token_budget=body.token_budget if "token_budget" in body.model_fields_set else None,
+    )
+    return assistant.prompt_of(turn, scope, as_of=as_of)
 
 
 @router.get("/contexts/{manifest_id}")

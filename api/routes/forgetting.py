@@ -6,47 +6,45 @@ from fastapi import APIRouter, Depends, Header
 
 from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, ServicesDep
-from api.errors import RequestRefused
+from api.exact import EXACT_TARGET
 from api.lanes import LaneRoute
-from api.schemas.forgetting import EraseIn, ReceiptOut
-from api.services import Services
+from api.schemas.forgetting import EraseConversationIn, EraseIn, EraseMessagesIn, EraseNamespaceIn, ReceiptOut
 from memory_engine import Receipt, Scope
+from memory_engine.errors import InvalidTarget, NotFound
+from memory_engine.forgetting import Forgetting
 
 router = APIRouter(prefix="/v1/memory", tags=["forgetting"], route_class=LaneRoute)
 
 
-@router.post("/erase")
-def erase(body: EraseIn, services: ServicesDep, namespace: NamespaceDep, caller: CallerDep) -> ReceiptOut:
-    """Erase messages, a conversation, a user or the namespace, with everything that rests on them. No undo."""
-    named = [bool(body.message_ids), body.conversation_id is not None, body.namespace is not None]
-    if sum(named) > 1 or (body.namespace is not None and body.user is not None):
-        raise RequestRefused(
-            400,
-            "Name one thing: messages, a conversation, a user or the namespace.",
-            code="invalid_value",
-            param="message_ids",
-        )
-    if not any(named) and body.user is None:
-        raise RequestRefused(
-            400,
-            "Name message_ids, a conversation_id, a user or the namespace.",
-            code="invalid_value",
-            param="message_ids",
-        )
-    return _receipt_out(_erased(body, services, namespace, caller))
+@router.post("/erase", dependencies=[EXACT_TARGET])
+def erase(
+    body: EraseIn, services: ServicesDep, namespace: NamespaceDep, caller: CallerDep,
+    x_namespace: Annotated[str | None, Header()] = None,
+) -> ReceiptOut:  # fmt: skip
+    """Erase messages, a conversation, a whole user or the whole namespace. It cannot be undone.
+
+    The body names exactly one target. With messages or a conversation, `user` only says whose they are.
+    A whole user or namespace needs `"all": true`. Unknown ids are listed in a 404, and nothing is erased.
+    """
+    named, forgetting = body.root, services.engine.forgetting
+    if isinstance(named, EraseNamespaceIn):
+        return _receipt_out(_erased_namespace(named, forgetting, caller, x_namespace))
+    scope = Scope(namespace=namespace, user=named.user if "user" in named.model_fields_set else None)
+    if isinstance(named, EraseMessagesIn):
+        return _receipt_out(forgetting.messages(named.message_ids, scope=scope, by=caller.name))
+    if isinstance(named, EraseConversationIn):
+        return _receipt_out(forgetting.conversation(named.conversation_id, scope=scope, by=caller.name))
+    return _receipt_out(forgetting.user(scope, by=caller.name))
 
 
-def _erased(body: EraseIn, services: Services, namespace: str, caller: Caller) -> Receipt:
-    forgetting, scope = services.engine.forgetting, Scope(namespace=namespace, user=body.user)
-    if body.message_ids:
-        return forgetting.messages(body.message_ids, scope=scope, by=caller.name)
-    if body.conversation_id is not None:
-        return forgetting.conversation(body.conversation_id, scope=scope, by=caller.name)
-    if body.namespace is None:
-        return forgetting.user(scope, by=caller.name)
-    if body.namespace != namespace and not caller.is_machine:
-        raise RequestRefused(400, "A caller erases its own namespace only.", code="invalid_value", param="namespace")
-    return forgetting.namespace(body.namespace, by=caller.name)
+def _erased_namespace(
+    named: EraseNamespaceIn, forgetting: Forgetting, caller: Caller, x_namespace: str | None
+) -> Receipt:  # fmt: skip
+    if caller.namespace not in (None, named.namespace):
+        raise InvalidTarget("A caller erases its own namespace only.", param="namespace")
+    if x_namespace not in (None, named.namespace):
+        raise NotFound(f"X-Namespace names another namespace than {named.namespace!r}.", param="namespace")
+    return forgetting.namespace(named.namespace, by=caller.name)
 
 
 async def get_owner(

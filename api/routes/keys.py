@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 
 from api.caller import Caller
 from api.deps import CallerDep, NamespaceDep, ServicesDep
 from api.errors import RequestRefused
+from api.exact import EXACT_PATH
 from api.keys import NewKey
 from api.lanes import LaneRoute
 from api.schemas.keys import KeyIn, KeyOut, MadeKeyOut, key_out
@@ -43,10 +44,12 @@ def keys(
     return {"object": "list", "data": rows, "first_id": first, "last_id": last, "has_more": False}
 
 
-@router.delete("/{key_id}")
-def revoke(key_id: str, services: ServicesDep, caller: CallerDep) -> KeyOut:
-    """Let a key open nothing from now on."""
-    key = services.keys.revoke(key_id, caller.namespace)
+@router.delete("/{key_id}", dependencies=[EXACT_PATH])
+def revoke(
+    key_id: str, services: ServicesDep, caller: CallerDep, x_namespace: Annotated[str | None, Header()] = None
+) -> KeyOut:
+    """Revoke an API key. With X-Namespace, only a key of that namespace."""
+    key = services.keys.revoke(key_id, caller.namespace if x_namespace is None else _within(caller, x_namespace))
     if key is None:
         raise RequestRefused(404, f"There is no key {key_id!r}.", code="key_not_found", param="key_id")
     return key_out(key)

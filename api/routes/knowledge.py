@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
+from api.exact import EXACT_OF_USER
 from api.lanes import LaneRoute
 from api.schemas.knowledge import CorrectionIn, NoteIn, NoteOut, PatternOut, note_out, pattern_out
 from memory_engine import Scope
@@ -31,7 +32,7 @@ def confirm(pattern_id: str, services: ServicesDep, scope: ScopeDep) -> PatternO
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "confirmed"))
 
 
-@router.post("/patterns/{pattern_id}/dismiss")
+@router.post("/patterns/{pattern_id}/dismiss", dependencies=[EXACT_OF_USER])
 def dismiss(pattern_id: str, services: ServicesDep, scope: ScopeDep) -> PatternOut:
     """Say that a pattern is none: it is shown no more, and not learned again."""
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "dismissed"))
@@ -63,7 +64,7 @@ def write_note(name: str, body: NoteIn, services: ServicesDep, namespace: Namesp
     return note_out(services.engine.notes.put(scope, name, body.text, agent=body.agent))
 
 
-@router.delete("/notes/{name}", status_code=204)
+@router.delete("/notes/{name}", status_code=204, dependencies=[EXACT_OF_USER])
 def remove_note(name: str, services: ServicesDep, scope: ScopeDep) -> Response:
     """Remove a note with all its versions."""
     services.engine.notes.remove(scope, name)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
+from api.exact import EXACT_OF_USER
 from api.lanes import LaneRoute
 from api.schemas.links import GraphOut, LinkIn, LinkOut, PathOut, graph_out, link_out, path_out
 from memory_engine import Scope
@@ -41,7 +42,7 @@ def confirm_link(link_id: str, services: ServicesDep, scope: ScopeDep) -> LinkOu
     return link_out(services.engine.links.judge(scope, link_id, "confirmed"))
 
 
-@router.post("/links/{link_id}/refuse")
+@router.post("/links/{link_id}/refuse", dependencies=[EXACT_OF_USER])
 def refuse_link(link_id: str, services: ServicesDep, scope: ScopeDep) -> LinkOut:
     """Say that a link is wrong: it is shown no more, and not made again."""
     return link_out(services.engine.links.judge(scope, link_id, "refused"))

@@ -8,11 +8,13 @@ from fastapi.responses import StreamingResponse
 
 from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.errors import RequestRefused
+from api.exact import EXACT, EXACT_OF_USER
 from api.lanes import LaneRoute
 from api.schemas.memory import ConversationOut, MessageOut, conversation_out, message_out
 from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, RestoredOut, RestoreIn, ShareOut
 from api.services import Services
 from memory_engine import Scope
+from memory_engine.checks import check_name
 from memory_engine.parsing import parse_time
 from memory_engine.retention import read_policy
 from memory_engine.storage.retention_policies import Written
@@ -28,7 +30,7 @@ def policy(services: ServicesDep, namespace: NamespaceDep) -> PolicyOut:
     return _policy_out(services, services.engine.pruner.policy(namespace))
 
 
-@router.put("/retention")
+@router.put("/retention", dependencies=[EXACT])
 def write_policy(
     body: Annotated[dict[str, Any], Body()], services: ServicesDep, namespace: NamespaceDep
 ) -> PolicyOut:  # fmt: skip
@@ -41,11 +43,14 @@ def _policy_out(services: Services, found: Written) -> PolicyOut:
     return PolicyOut(policy=found.policy.as_json(), written_at=found.written_at, last_pruned_at=last)
 
 
-@router.post("/prune")
+@router.post("/prune", dependencies=[EXACT])
 def prune(body: PruneIn, services: ServicesDep, namespace: NamespaceDep) -> PrunedOut:
-    """Do what the policy says now; a dry run tells what would go, and changes nothing."""
-    chosen = None if body.policy is None else read_policy(body.policy)
-    shares = services.engine.pruner.prune(namespace, chosen, dry_run=body.dry_run)
+    """Apply the retention policy now. A dry run reports what would be removed, and changes nothing."""
+    pruner, chosen = services.engine.pruner, None
+    if body.policy is not None:
+        in_force = pruner.policy(namespace).policy
+        chosen = read_policy(body.policy, restorable_days=in_force.restorable_days)
+    shares = pruner.prune(namespace, chosen, dry_run=body.dry_run)
     data = [ShareOut.model_validate(share, from_attributes=True) for share in shares]
     return PrunedOut(dry_run=body.dry_run, data=data)
 
@@ -58,11 +63,10 @@ def pruned(services: ServicesDep, namespace: NamespaceDep) -> StreamingResponse:
     return StreamingResponse(chain([first], lines), media_type="application/x-ndjson")
 
 
-@router.post("/restore")
+@router.post("/restore", dependencies=[EXACT])
 def restore(body: RestoreIn, services: ServicesDep, namespace: NamespaceDep) -> RestoredOut:
     """Bring back what was pruned and is not removed yet."""
-    named = [bool(body.message_ids), body.conversation_id is not None, body.since is not None]
-    if sum(named) != 1:
+    if len(body.model_fields_set & {"message_ids", "conversation_id", "since"}) != 1:
         text = "Name one thing: message_ids, a conversation_id, or since, the time of the pruning."
         raise RequestRefused(400, text, code="invalid_value", param="message_ids")
     if body.scope is not None and (body.since is None or body.user is not None):
@@ -72,12 +76,13 @@ def restore(body: RestoreIn, services: ServicesDep, namespace: NamespaceDep) -> 
     if body.message_ids:
         return RestoredOut(restored=pruner.restore_messages(scope, body.message_ids))
     if body.conversation_id is not None:
+        check_name(body.conversation_id, "conversation_id")
         return RestoredOut(restored=pruner.restore_conversation(scope, body.conversation_id))
     since = parse_time(body.since, "since")
     return RestoredOut(restored=pruner.restore_since(namespace, since, scope=None if body.scope else scope))
 
 
-@router.post("/messages/{message_id:path}/pin")
+@router.post("/messages/{message_id:path}/pin", dependencies=[EXACT])
 def pin(message_id: str, services: ServicesDep, namespace: NamespaceDep, body: KeepIn = _NOBODY) -> MessageOut:
     """Keep a message from every policy, and rank it a little higher."""
     scope = Scope(namespace=namespace, user=body.user)
@@ -85,14 +90,14 @@ def pin(message_id: str, services: ServicesDep, namespace: NamespaceDep, body: K
     return message_out(services.engine.history.message(message_id, scope=scope))
 
 
-@router.delete("/messages/{message_id:path}/pin")
+@router.delete("/messages/{message_id:path}/pin", dependencies=[EXACT_OF_USER])
 def unpin(message_id: str, services: ServicesDep, scope: ScopeDep) -> MessageOut:
     """Let policies rule over a message again."""
     services.engine.pins.unpin(message_id, scope=scope)
     return message_out(services.engine.history.message(message_id, scope=scope))
 
 
-@router.post("/conversations/{conversation_id:path}/hold")
+@router.post("/conversations/{conversation_id:path}/hold", dependencies=[EXACT])
 def hold(
     conversation_id: str, services: ServicesDep, namespace: NamespaceDep, body: KeepIn = _NOBODY
 ) -> ConversationOut:
@@ -102,7 +107,7 @@ def hold(
     return conversation_out(services.engine.history.conversation(conversation_id, scope=scope))
 
 
-@router.delete("/conversations/{conversation_id:path}/hold")
+@router.delete("/conversations/{conversation_id:path}/hold", dependencies=[EXACT_OF_USER])
 def release(conversation_id: str, services: ServicesDep, scope: ScopeDep) -> ConversationOut:
     """Let policies rule over a conversation again."""
     services.engine.pins.release(conversation_id, scope=scope)

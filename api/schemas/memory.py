@@ -1,8 +1,9 @@
 """Bodies of the memory routes. Types here only shape; the engine validates what texts and ids may hold."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -38,6 +39,22 @@ class Body(BaseModel):
     """A request's body: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class ExactBody(Body):
+    """A body in which null is an error: a value that a client left empty must not change more, or another user's."""
+
+    #: Fields that may be null, because they name nothing.
+    may_be_null: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nulls(cls, raw: object) -> object:
+        if isinstance(raw, Mapping):
+            for name, value in raw.items():
+                if value is None and name in cls.model_fields and name not in cls.may_be_null:
+                    raise ValueError(f"{name} is null: give it a value or leave it out")
+        return raw
 
 
 class MessageIn(Body):
@@ -140,7 +157,10 @@ class ContextIn(Body):
     conversation_id: StrictStr
     message: StrictStr | None = None
     token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] = 4000
-    agent: StrictStr | None = None
+    agent: StrictStr | None = Field(
+        None,
+        description="Chosen as a turn does unless given. null: no agent prompt and no tools, memory and message alone.",
+    )
     model: StrictStr | None = None
     user: StrictStr | None = None
     as_of: Time | None = None
@@ -242,8 +262,10 @@ class EditIn(Body):
     user: StrictStr | None = None
 
 
-class HoldIn(Body):
+class HoldIn(ExactBody):
     """Why something is quarantined."""
+
+    may_be_null = frozenset({"reason"})
 
     reason: StrictStr | None = None
     user: StrictStr | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictStr
 
-from api.schemas.memory import Body, Moment, Time
+from api.schemas.memory import ExactBody, Moment, Time
 
 
 class PolicyOut(BaseModel):
@@ -15,10 +15,13 @@ class PolicyOut(BaseModel):
     last_pruned_at: Moment | None = Field(description="When the service last pruned by itself, which it does daily.")
 
 
-class PruneIn(Body):
+class PruneIn(ExactBody):
     """What is to be pruned."""
 
-    policy: dict[str, Any] | None = Field(None, description="In place of the one in force, this once.")
+    policy: dict[str, Any] | None = Field(
+        None,
+        description="Used once in place of the policy in force. Without restorable_days, the window in force holds.",
+    )
     dry_run: StrictBool = False
 
 
@@ -39,10 +42,10 @@ class PrunedOut(BaseModel):
     data: list[ShareOut]
 
 
-class RestoreIn(Body):
+class RestoreIn(ExactBody):
     """What is to come back: messages, a conversation, or all that was marked since a time."""
 
-    message_ids: Annotated[tuple[StrictStr, ...], Field(max_length=10_000)] = ()
+    message_ids: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=10_000)] = ()
     conversation_id: StrictStr | None = None
     since: Time | None = None
     user: StrictStr | None = None
@@ -55,7 +58,7 @@ class RestoredOut(BaseModel):
     restored: int = Field(description="Messages that are recalled again.")
 
 
-class KeepIn(Body):
+class KeepIn(ExactBody):
     """Whose message or conversation it is."""
 
     user: StrictStr | None = None

@@ -39,7 +39,7 @@ def test_an_edit_is_recalled_at_once_and_the_old_words_are_not(engine_on_both: M
     assert texts(engine, "submarine") == ["The submarine surfaces on Friday."]
     assert texts(engine, "zeppelin") == []
     assert rows(engine) == {**dict.fromkeys(TABLES, 1)}
-    assert engine.examine(repair=True)
+    assert [finding for finding in engine.examine(repair=True) if finding.problems] == []
     assert texts(engine, "submarine") == ["The submarine surfaces on Friday."]
 
 

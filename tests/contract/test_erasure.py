@@ -16,8 +16,16 @@ from assistant import CustomAssistant, PromptRequest, load_settings
 from assistant.copies import Copies
 from assistant.errors import ContextErased
 from assistant.storage.contexts import load_context
-from memory_engine import MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
-from memory_engine.errors import Erased, NotFound, ReceiptNotFound, StoreUnavailable
+from memory_engine import DEFAULT_SCOPE, MemoryEngine, NewMessage, Page, Receipt, Scope, restoring
+from memory_engine.errors import (
+    EmptyTarget,
+    Erased,
+    InvalidTarget,
+    MessageNotFound,
+    NotFound,
+    ReceiptNotFound,
+    StoreUnavailable,
+)
 from memory_engine.retention import DEFAULT_POLICY, Policy, Rule
 from memory_engine.storage import standing
 from memory_engine.storage.database import Database
@@ -191,6 +199,51 @@ def test_who_is_not_there_cannot_be_erased(engine_on_both: MemoryEngine) -> None
     ):
         with pytest.raises(NotFound):
             erase()
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", [], [""], [None], ["msg_a", ""]])
+def test_what_is_empty_names_nothing_to_erase(engine_on_both: MemoryEngine, empty: Any) -> None:
+    engine, ann = engine_on_both, Scope(user="ann")
+    for scope in (DEFAULT_SCOPE, ann):
+        engine.remember(f"c-{scope.user}", [said(f"Hello, {scope.user}.")], scope=scope)
+    for scope in (DEFAULT_SCOPE, ann):
+        for erase in (
+            lambda scope=scope: engine.forgetting.messages(empty, scope=scope),
+            lambda scope=scope: engine.forgetting.conversation(empty, scope=scope),
+            lambda scope=scope: engine.erase(message_ids=empty, scope=scope),
+            lambda scope=scope: engine.erase(conversation_id=empty, scope=scope),
+            lambda: engine.forgetting.namespace(empty),
+        ):
+            with pytest.raises(InvalidTarget, match=r"\.$"):
+                erase()
+    assert engine.stats().messages == 2
+
+
+def test_a_user_without_a_name_is_erased_only_when_it_is_meant(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    engine.remember("c", [said("Hello.")])
+    engine.remember("d", [said("Hello, Ann.")], scope=Scope(user="ann"))
+    with pytest.raises(EmptyTarget):
+        engine.forgetting.user(DEFAULT_SCOPE)
+    with pytest.raises(InvalidTarget):
+        engine.forgetting.user(Scope(user="ann"), default_user=True)
+    assert engine.recall("hello")
+    assert engine.recall("hello", scope=Scope(user="ann"))
+    engine.forgetting.user(DEFAULT_SCOPE, default_user=True)
+    assert engine.recall("hello") == []
+    assert engine.recall("hello", scope=Scope(user="ann"))
+
+
+def test_what_is_named_twice_or_by_a_text_is_refused(engine_on_both: MemoryEngine) -> None:
+    engine = engine_on_both
+    (name,) = engine.remember("c", [said("Hello.")]).message_ids
+    with pytest.raises(InvalidTarget, match="Name either"):
+        engine.erase(message_ids=[], conversation_id="c")
+    with pytest.raises(InvalidTarget, match="must be a list"):
+        engine.erase(message_ids=name)
+    with pytest.raises(MessageNotFound, match="There are no messages 'msg_x', 'msg_y'"):
+        engine.erase(message_ids=["msg_x", name, "msg_y", "msg_x"])
+    assert engine.history.message(name).text == "Hello."
 
 
 def test_the_same_words_of_others_stay_and_the_receipt_says_where(engine_on_both: MemoryEngine) -> None:

@@ -1,6 +1,7 @@
 """The assistant's routes: streaming, agents, the tool log, cost; the scripted model behind them."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,9 @@ def test_a_turn_as_events(api: Api, scripted: ScriptedModel) -> None:
     api.remember("before", {"role": "user", "content": "The ferry leaves at nine."})
     search = [("search_memory", {"query": "When does the ferry leave?"})]
     scripted.script = [Scripted(text="Looking.", calls=search), Scripted(text="At nine o'clock.")]
+    started = time.monotonic()
     events = stream(api, "When does the ferry leave?")
+    took_ms = (time.monotonic() - started) * 1000
     assert [name for name, _ in events] == ["delta", "tool_call", "delta", "delta", "delta", "done"]
     assert "".join(data["text"] for name, data in events if name == "delta") == "Looking.At nine o'clock."
     called, done = events[1][1], events[-1][1]
@@ -56,7 +59,7 @@ def test_a_turn_as_events(api: Api, scripted: ScriptedModel) -> None:
     log = api.get("/v1/assistant/tool-calls?tool=search_memory").json()
     (row,) = log["data"]
     assert (row["status"], row["error"], row["attempt"], row["conversation_id"]) == ("ok", None, 1, "talk")
-    assert row["duration_ms"] >= 0
+    assert 0 < row["duration_ms"] < took_ms
     assert (log["first_id"], log["has_more"]) == (row["id"], False)
     assert api.get("/v1/assistant/tool-calls?status=failed").json()["data"] == []
     assert api.get("/v1/assistant/tool-calls?user=somebody").json()["data"] == []
@@ -97,6 +100,56 @@ def test_a_conversation_of_an_agent_that_is_none_here_goes_on_with_the_greeter(a
     prompt = api.post("/v1/memory/context", {"conversation_id": "talk", "message": "Hi"}).json()
     assert prompt["manifest"]["agent"] == "greeter"
     assert api.post("/v1/assistant/conversations/talk/messages", {"message": "Hi"}).json()["agent"] == "greeter"
+
+
+#: Of about 400 tokens: with the tools it does not fit a prompt of 1,000, and without them it would.
+FERRY = "The ferry leaves at nine. " + "It leaves from the old pier, where the ticket office opens an hour early. " * 24
+#: What is said, in a conversation whose last agent was so and so, as which agent, and who answers.
+CHOSEN: list[tuple[str, str | None, dict[str, str], str]] = [
+    ("When does the ferry leave?", None, {}, "greeter"),
+    ("@spec When does the ferry leave?", None, {}, "spec"),
+    ("Let me talk to the pm: when does the ferry leave?", None, {}, "pm"),
+    ("When does the ferry leave?", "pm", {}, "pm"),
+    ("When does the ferry leave?", "sales", {}, "greeter"),
+    ("@spec When does the ferry leave?", "pm", {}, "spec"),
+    ("@spec When does the ferry leave?", None, {"agent": "pm"}, "pm"),
+    ("@spec When does the ferry leave?", None, {"agent": "asst_old"}, "pm"),
+]
+
+
+@pytest.mark.parametrize(("said", "last", "named", "agent"), CHOSEN)
+@pytest.mark.parametrize("budget", [{}, {"token_budget": 1000}])
+def test_context_is_the_prompt_that_a_turn_sends(
+    api: Api, scripted: ScriptedModel, said: str, last: str | None, named: dict[str, str], agent: str, budget: Any
+) -> None:
+    api.remember("before", {"role": "user", "content": FERRY})
+    if last is not None:
+        api.remember("talk", {"role": "user", "content": "Hello."}, agent=last)
+    asked = {"conversation_id": "talk", "message": said, **named, **budget}
+    prompt = api.post("/v1/memory/context", asked).json()
+    path = "/v1/assistant/conversations/talk/messages"
+    reply = api.post(path, {"message": said, **named, **budget}).json()
+    sent = scripted.requests[-1]
+    assert (prompt["manifest"]["agent"], reply["agent"]) == (agent, agent)
+    assert prompt["messages"] == sent["messages"]
+    assert prompt["manifest"]["tools"] == [tool["function"]["name"] for tool in sent["tools"]]
+    kept = api.get(f"/v1/memory/contexts/{reply['manifest_id']}").json()
+    shared = ("tokens", "token_budget", "tools", "counter", "agent", "model", "block")
+    assert {name: prompt["manifest"][name] for name in shared} == {name: kept["manifest"][name] for name in shared}
+    assert prompt["tokens"] == kept["tokens"] <= prompt["manifest"]["token_budget"]
+    assert (FERRY in str(sent["messages"])) != bool(budget)
+
+
+def test_context_without_an_agent_is_memory_and_message_alone(api: Api, scripted: ScriptedModel) -> None:
+    api.remember("before", {"role": "user", "content": "The ferry leaves at nine."})
+    asked = {"conversation_id": "talk", "message": "@spec When does the ferry leave?", "agent": None}
+    prompt = api.post("/v1/memory/context", asked).json()
+    assert (prompt["manifest"]["agent"], prompt["manifest"]["tools"]) == (None, [])
+    assert "system" not in {message["role"] for message in prompt["messages"]}
+    assert "The ferry leaves at nine." in str(prompt["messages"])
+    refused = api.post("/v1/memory/context", {**asked, "agent": "sales"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "agent_not_found")
+    assert scripted.requests == []
 
 
 def test_agents_with_the_versions_that_were_used(api: Api) -> None:

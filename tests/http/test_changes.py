@@ -50,12 +50,12 @@ def test_what_is_erased_is_in_no_answer(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({}, 400, "invalid_value"),
+        ({}, 400, "empty_target"),
         ({"message_ids": ["msg_none"]}, 404, "message_not_found"),
         ({"conversation_id": "none"}, 404, "conversation_not_found"),
-        ({"namespace": "another"}, 404, "not_found"),
-        ({"user": "ana"}, 404, "not_found"),
-        ({"message_ids": ["msg_none"], "conversation_id": "c"}, 400, "invalid_value"),
+        ({"namespace": "another", "all": True}, 404, "not_found"),
+        ({"user": "ana", "all": True}, 404, "not_found"),
+        ({"message_ids": ["msg_none"], "conversation_id": "c"}, 400, "invalid_request"),
     ],
 )
 def test_a_wrong_erasure_is_refused(api: Api, body: dict[str, Any], status: int, code: str) -> None:

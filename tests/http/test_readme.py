@@ -37,3 +37,4 @@ def test_every_setting_named_is_one() -> None:
     section = README.partition("## Settings")[2].partition("## More")[0]
     named = set(re.findall(r"`([A-Z_]{6,})`", section))
     assert named <= known
+    assert {name for name in known if name.startswith("MEMORY_ENGINE_")} <= named

@@ -1,5 +1,6 @@
 """The proxy is transparent: what a model server accepts and answers goes through, whatever the memory makes of it."""
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -171,7 +172,7 @@ def test_the_same_with_the_stores_writes_failing(
 def strict(asked: dict[str, Any]) -> Scripted:
     """A server whose chat template wants the roles to alternate."""
     roles = [message["role"] for message in asked["messages"] if message["role"] != "system"]
-    if any(one == other for one, other in zip(roles, roles[1:], strict=False)):
+    if any(one == other for one, other in itertools.pairwise(roles)):
         return Scripted(status=400, text="Conversation roles must alternate user/assistant/user/assistant/...")
     return Scripted(text="As you say.")
 

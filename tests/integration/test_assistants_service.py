@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def test_what_is_wrong_is_told(service: ScriptedModel) -> None:
     service.script = [Scripted(status=401)]
     with pytest.raises(ModelRefusedKey):
         list(run_with_assistant(thread, "greeter", stream=True))
+
+
+def test_a_summary_model_writes_the_summaries(service: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMORY_ENGINE_SUMMARY_MODEL", "small-one")
+    thread = get_or_create_thread("c")
+    for number in range(20):
+        add_user_message(thread, f"Nadia rehearses the move number {number} on 14 September.")
+    engine = assistants_service._opened().memory_engine
+    end = time.monotonic() + 60
+    while not service.requests and time.monotonic() < end:
+        engine.consolidate()
+    assert {request["model"] for request in service.requests} == {"small-one"}
 
 
 def test_tools_can_be_narrowed(service: ScriptedModel) -> None:

@@ -25,7 +25,7 @@ def ask(data: Path, *args: str, given: str = "") -> Result:
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "told"), [("", 2, "It was not confirmed"), ("n\n", 1, "Nothing was changed.")]
+    ("given", "code", "told"), [("", 2, "Not confirmed; nothing was changed."), ("n\n", 1, "Nothing was changed.")]
 )
 def test_what_is_not_confirmed_is_not_done(data: Path, given: str, code: int, told: str) -> None:
     backup = str(data.parent / "backup")
@@ -46,7 +46,30 @@ def test_what_is_not_confirmed_is_not_done(data: Path, given: str, code: int, to
         ["keys", "list", "--namespace", ""],
         ["keys", "revoke", ""],
         ["chat", "--conversation", ""],
+        ["keys", "revoke", " "],
         ["erase", "message", "msg_here", "--namespace", "", "--yes"],
+        ["erase", "message", "", "--yes"],
+        ["erase", "message", "msg_here", "", "--yes"],
+        ["erase", "message", "msg_here", "--of-user", "", "--yes"],
+        ["erase", "conversation", "", "--yes"],
+        ["erase", "conversation", "c", "", "--yes"],
+        ["erase", "conversation", "c", "--of-user", " ", "--yes"],
+        ["erase", "user", "", "--yes"],
+        ["erase", "user", " ", "--yes"],
+        ["erase", "user", "", "--namespace", "shop", "--yes"],
+        ["erase", "namespace", "", "--yes"],
+        ["erase", "", "c", "--yes"],
+        ["erase", "--verify", ""],
+        ["prune", "--namespace", ""],
+        ["prune", "--policy", ""],
+        ["prune", "--archive", ""],
+        ["unprune"],
+        ["unprune", ""],
+        ["unprune", "--since", ""],
+        ["unprune", "--conversation", ""],
+        ["unprune", "--since", "2020-01-01", "--of-user", ""],
+        ["unprune", "msg_here", "--since", "2020-01-01"],
+        ["restore", "", "--replace", "--yes"],
         ["erase", "namespace", "shop", "--namespace", "shop", "--yes"],
         ["erase", "message", "msg_here", "--verify", "rcpt_none"],
         ["erase", "--verify", "rcpt_none", "--of-user", "ana"],
@@ -59,6 +82,51 @@ def test_what_is_empty_or_too_much_is_refused(data: Path, command: list[str]) ->
     assert answer.stdout == ""
     with MemoryEngine.open(data) as engine:
         assert engine.history.message("msg_here").text == "The otter sleeps."
+        assert engine.stats("shop").messages == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["erase", "user", "ann", "--yes"], ["prune"], ["restore", "b", "--replace", "--yes"]]
+)
+def test_an_empty_data_directory_is_not_the_current_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(data)
+    before = sorted(data.rglob("*"))
+    for empty in ("", " "):
+        answer = CliRunner().invoke(app, [*command, "--data-dir", empty])
+        assert (answer.exit_code, "The name of the data directory is empty." in answer.stderr) == (2, True)
+        monkeypatch.setenv("MEMORY_ENGINE_DATA_DIR", empty)
+        refused = CliRunner().invoke(app, command)
+        assert str(refused.exception) == "The setting MEMORY_ENGINE_DATA_DIR is wrong: it is empty."
+    assert sorted(data.rglob("*")) == before
+
+
+def test_the_questions_name_what_is_lost(data: Path) -> None:
+    backup = str(data.parent / "backup")
+    assert ask(data, "backup", backup).exit_code == 0
+    for command, named in (
+        (["erase", "user", "ann", "--namespace", "shop"], "the whole user 'ann' in the namespace 'shop'"),
+        (["erase", "conversation", "c"], "the conversation 'c' of the default user in the namespace 'default'"),
+        (["restore", backup, "--replace"], f"everything in the store in {data}"),
+    ):
+        assert named in ask(data, *command, given="n\n").stderr
+    with MemoryEngine.open(data) as engine:
+        assert engine.stats().messages == engine.stats("shop").messages == 1
+
+
+def test_forget_in_chat_takes_the_last_message_alone(data: Path) -> None:
+    with MemoryEngine.open(data) as engine:
+        said = [{"role": role, "content": text} for role, text in (("user", "The fox waits."), ("assistant", "Yes."))]
+        engine.remember("c", said)
+    asked = ask(data, "chat", "--conversation", "c", given="/forget msg_here\n/forget all\n/forget\nno\n/quit\n")
+    assert asked.stdout.count("Nothing was erased.") == 2
+    assert "Erase “The fox waits.” and the 1 newer message?" in " ".join(asked.stdout.split())
+    with MemoryEngine.open(data) as engine:
+        assert engine.stats().messages == 3
+    ask(data, "chat", "--conversation", "c", given="/forget\nyes\n/quit\n")
+    with MemoryEngine.open(data) as engine:
+        assert [message.text for message in engine.history.newest("c", 9)] == ["The otter sleeps."]
 
 
 def test_a_message_of_another_namespace_is_erased_and_looked_for(data: Path) -> None:
@@ -79,7 +147,7 @@ def test_a_restore_tells_what_it_erased_again_and_the_receipts(data: Path) -> No
     assert again not in ask(data, "restore", backup, "--replace", "--yes").stdout
     with MemoryEngine.open(data) as engine:
         engine.erase(message_ids=["msg_here"])
-        engine.forgetting.user(Scope(namespace="shop"))
+        engine.forgetting.user(Scope(namespace="shop"), default_user=True)
     restored = ask(data, "restore", backup, "--replace", "--yes")
     (told,) = [line for line in restored.stdout.splitlines() if line.startswith(again)]
     assert told.startswith(f"{again}: 1 messages and 1 whole users; receipts rcpt_")

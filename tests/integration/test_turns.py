@@ -543,7 +543,7 @@ def test_a_user_goes_with_prompts_and_logs(make: Make, model: ScriptedModel, eng
         for name in ("tool_calls", "model_calls"):
             db.execute(text(f"UPDATE {name} SET message_id = 'gone'"))
     assert min(kept()) > 0
-    receipt = engine.forgetting.user(DEFAULT_SCOPE)
+    receipt = engine.forgetting.user(DEFAULT_SCOPE, default_user=True)
     engine.forgetting.prove(receipt.receipt_id)
     assert kept() == [0, 0, 0]
 

@@ -77,8 +77,10 @@ def test_toml_and_json_of_one_shape_are_one_policy() -> None:
     text = (
         '{"rules": [{"stratum": "messages", "older_than_days": 365, "agent": "pm", "keep_summaries": true}]}'
     )  # fmt: skip
-    read = parse_policy(toml, is_toml=True)
-    assert read == parse_policy(text, is_toml=False) == read_policy(read.as_json())
+    written = parse_policy(toml, is_toml=True)
+    read = read_policy(written)
+    assert written == parse_policy(text, is_toml=False)
+    assert read == read_policy(read.as_json())
     assert read.rules == (Rule(stratum="messages", older_than_days=365, agent="pm", keep_summaries=True),)
     assert read.restorable_days == 7
 
@@ -160,3 +162,61 @@ def test_rows_stand_by_age_however_they_are_read() -> None:
     assert list(of.ids) == [1, 2, 0]
     assert (np.diff(of.at) > 0).all()
     assert Policy(rules=()).restorable == 7 * DAY
+
+
+_ODD = st.sampled_from([None, "", "30", True, [], {}, -1, -0.0, 0, 0.5, float("nan"), float("inf"), 10**400])
+_BOUND = _ODD | st.integers(0, 60)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(("older_than_days", "idle_days", "keep_newest", "keep_bytes"), _BOUND),
+            "agent": st.sampled_from([None, "", " ", 7, "pm"]),
+            "older_than": st.just(1),
+        },
+    )
+)
+def test_a_rule_takes_only_what_is_beyond_every_bound_that_it_names(written: dict[str, Any]) -> None:
+    ages = (50, 40, 30, 20, 10)
+    try:
+        (rule,) = read_policy({"rules": [{"stratum": "messages", **written}]}).rules
+    except InvalidInput:
+        return
+    bounds = {name: value for name, value in written.items() if name != "agent"}
+    assert bounds, "a rule without a bound takes everything"
+    assert all(type(value) in (int, float) and value >= 0 for value in bounds.values())
+    assert rule.agent == written.get("agent")
+    assert "agent" not in written or written["agent"] == "pm"
+    beyond = {
+        place
+        for place, age in enumerate(ages)
+        if age > max(bounds.get("older_than_days", 0), bounds.get("idle_days", 0))
+        and len(ages) - place > bounds.get("keep_newest", 0)
+        and 10 * (len(ages) - place) > bounds.get("keep_bytes", 0)
+    }
+    assert gone(rule, rows(*ages)) == beyond
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{}, {"older_than_days": -1}, {"keep_newest": -1}, {"keep_bytes": -5}, {"idle_days": float("nan")},
+     {"older_than_days": float("-inf"), "keep_newest": 5}, {"keep_newest": 1.5}, {"keep_newest": True}],
+)  # fmt: skip
+def test_a_rule_made_in_python_needs_a_right_bound(bounds: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Rule(stratum="messages", **bounds)
+
+
+def test_a_policy_file_that_names_a_field_twice_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'older_than_days' is named twice"):
+        parse_policy(
+            '{"rules": [{"stratum": "messages", "older_than_days": 90, "older_than_days": 0}]}', is_toml=False
+        )  # fmt: skip
+
+
+def test_a_policy_without_a_window_takes_the_one_in_force() -> None:
+    assert read_policy({"rules": []}, restorable_days=90).restorable_days == 90
+    assert read_policy({"rules": [], "restorable_days": 3}, restorable_days=90).restorable_days == 3
+    assert "restorable_days" not in parse_policy("rules = []", is_toml=True)
