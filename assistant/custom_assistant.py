@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+import structlog
+
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
 from assistant.builtin_tools import add_builtin_tools
 from assistant.chat_proxy import ChatProxy
@@ -29,11 +31,13 @@ from assistant.tool_call_handler import Asked, Confirm, ToolCall, ToolCallHandle
 from assistant.tools import ToolContext, ToolRegistry
 from assistant.turn_loop import TurnLoop, TurnParts, TurnState, budget_of, usage_of
 from assistant.turns import Delta, Emit, Reply, Turn, nobody
-from memory_engine import DEFAULT_SCOPE, MemoryEngine, NewMessage, Scope
+from memory_engine import DEFAULT_SCOPE, MemoryEngine, MemoryEngineError, NewMessage, Scope
 from memory_engine.checks import MAX_TEXT_BYTES, check_name
 from memory_engine.ports import TokenCounter
 
 T = TypeVar("T")
+
+_log = structlog.get_logger("memory_engine.turns")
 
 
 class CustomAssistant:
@@ -173,11 +177,13 @@ class CustomAssistant:
         except (ModelError, BudgetTooSmall, SpendCapReached) as exc:
             if isinstance(exc, ModelBrokeOff):
                 broken = Generated(text=exc.text, model="", tool_calls=(), usage=None)
-                await self._write(state, lambda: self._kept(state, broken, incomplete=True))
+                await self._write(
+                    state, lambda: self._unless_failing(lambda: self._kept(state, broken, incomplete=True))
+                )
             exc.args = (f"{exc.message} Your message is kept as {state.said.message_id}.",)
             raise
         finally:
-            await self._write(state, lambda: self.ledger.note(state))
+            await self._write(state, lambda: self._unless_failing(lambda: self.ledger.note(state)))
         return await self._write(state, lambda: self._replied(state, generated))
 
     def close(self) -> None:
@@ -218,9 +224,11 @@ class CustomAssistant:
 
     def _replied(self, state: TurnState, generated: Generated) -> Reply:
         assert state.prompt is not None  # something was generated from it
-        message_id = self._kept(state, generated)
-        engine, turn = self.memory_engine, state.turn
-        engine.links.note_later(state.scope, turn.conversation_id, state.said.message_id, state.prompt.recalled)
+        message_id = self._unless_failing(lambda: self._kept(state, generated))
+        engine, turn, recalled = self.memory_engine, state.turn, state.prompt.recalled
+        self._unless_failing(
+            lambda: engine.links.note_later(state.scope, turn.conversation_id, state.said.message_id, recalled)
+        )
         return Reply(
             conversation_id=turn.conversation_id,
             message_id=message_id,
@@ -230,7 +238,16 @@ class CustomAssistant:
             tool_calls=tuple(state.calls),
             usage=usage_of(state.budget),
             manifest_id=state.prompt.manifest_id,
+            notice=None if message_id is not None else "answer_not_stored",
         )
+
+    def _unless_failing(self, work: Callable[[], T]) -> T | None:
+        """What the work gives; None where the store fails: an answer that is there must reach its client."""
+        try:
+            return work()
+        except MemoryEngineError as exc:
+            _log.warning("a turn could not be stored", code=exc.code)
+            return None
 
     def _kept(self, state: TurnState, generated: Generated, *, incomplete: bool = False) -> str:
         about = {

@@ -30,7 +30,8 @@ class Reply:
     """What the assistant answered."""
 
     conversation_id: str
-    message_id: str
+    #: None where the answer could not be stored.
+    message_id: str | None
     text: str
     agent: str
     model: str
@@ -38,6 +39,8 @@ class Reply:
     tool_calls: tuple[dict[str, Any], ...]
     usage: dict[str, int] | None
     manifest_id: str
+    #: What could not be stored, as a code; None when all went well.
+    notice: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,10 +56,11 @@ class ReplyOut(BaseModel):
     """What the assistant answered."""
 
     conversation_id: str
-    message_id: str
+    message_id: str | None = Field(description="Null where the answer could not be stored.")
     text: str
     agent: str
     model: str
     tool_calls: list[dict[str, Any]]
     usage: dict[str, int] | None
     manifest_id: str
+    notice: str | None = Field(None, description="What could not be stored: `answer_not_stored`.")

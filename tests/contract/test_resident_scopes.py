@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memory_engine import MemoryEngine, Scope
+from memory_engine import MemoryEngine, NewMessage, Scope
 from memory_engine.errors import MessageNotFound
 from memory_engine.lexical.index import LexicalIndex, SoughtTerm
 from memory_engine.models import ScopeKey
@@ -30,6 +30,7 @@ class Talk:
         self.chance, self._engine, self._clock = random.Random(seed), engine, clock
         self._said: list[str] = []
         self._hidden: list[str] = []
+        self._chat: list[NewMessage] = []
         for _ in range(MESSAGES // 10):
             self.write(10)
 
@@ -43,6 +44,16 @@ class Talk:
         named = {"name": self.chance.choice(("Ann", "Bob"))} if self.chance.random() < 0.3 else {}
         role = self.chance.choice(("user", "assistant"))
         return {"role": role, "content": self._text(), "created_at": self._clock.now(), **named}
+
+    def chat(self) -> None:
+        """Go on in a conversation of whole histories, or go back in it and say something else."""
+        if len(self._chat) > 4 and self.chance.random() < 0.7:
+            del self._chat[2 * self.chance.randrange(1, len(self._chat) // 2) :]
+        self._clock.advance(hours=self.chance.choice((0, 1, 7)))
+        self._chat.append(NewMessage(role="user", text=self._text()))
+        followed = self._engine.following.follow("chat", self._chat)
+        self._chat.append(NewMessage(role="assistant", text=self._text()))
+        self._engine.following.answer("chat", self._chat[-1:], after=followed.last)
 
     def edit(self) -> None:
         self._engine.edit(self.chance.choice(self._said), {"content": self._text()})
@@ -87,7 +98,9 @@ def test_following_and_loading_come_to_the_same(
     talk, residents = Talk(engine_on_both, clock, seed), engine_on_both._parts.serving().residents
     engine_on_both.recall("harbour")
     for _ in range(30):
-        act = talk.chance.choice((talk.write, talk.edit, talk.erase, talk.hide, talk.show, talk.prune, talk.restore))
+        act = talk.chance.choice(
+            (talk.write, talk.edit, talk.erase, talk.hide, talk.show, talk.prune, talk.restore, talk.chat)
+        )
         with suppress(MessageNotFound):  # it was pruned
             act()
         if talk.chance.random() < 0.7:  # changes may come together

@@ -139,7 +139,7 @@ def test_every_request_and_every_reply_goes_through(
 def writes_failing(service: RunningService) -> Iterator[None]:
     """Have every message, prompt and noted cost refused by the database."""
     tables = ("chat_messages", "contexts", "model_calls", "assistant_threads")
-    with closing(sqlite3.connect(service.data_dir / "memory.sqlite3", timeout=30)) as db:
+    with closing(sqlite3.connect(service.data_dir / "memory.sqlite3", timeout=30, check_same_thread=False)) as db:
         for table in tables:
             db.execute(
                 f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
@@ -289,3 +289,33 @@ def test_bodies_that_are_no_json_are_refused_with_one_sentence(api: Api, scripte
         answer = api.post_raw("/v1/chat/completions", raw)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
     assert scripted.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_turn_whose_answer_cannot_be_stored_gives_the_answer(
+    service: RunningService, api: Api, scripted: ScriptedModel, stream: bool
+) -> None:
+    def full(_asked: dict[str, Any]) -> Scripted:
+        holding.__enter__()
+        return Scripted(text="At nine.")
+
+    holding = writes_failing(service)
+    scripted.script = [Scripted(by=full)]
+    try:
+        turn = {"message": "When does the ferry leave?", "stream": stream}
+        answer = api.post("/v1/assistant/conversations/turn/messages", turn)
+    finally:
+        holding.__exit__(None, None, None)
+    body = answer.text.rpartition("data: ")[2] if stream else answer.text
+    told = json.loads(body)
+    assert (answer.status_code, told["text"], told["message_id"]) == (200, "At nine.", None)
+    assert told["notice"] == "answer_not_stored"
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "lone \ud800 one", "<think>hm</think>yes", "x" * 1_100_000])
+def test_a_turn_stores_whatever_a_model_replies(api: Api, scripted: ScriptedModel, text: str) -> None:
+    scripted.script = [Scripted(text=text)]
+    answer = api.post("/v1/assistant/conversations/turn/messages", {"message": "Well?"}).json()
+    assert answer["text"] == text.translate(UNSTORABLE)
+    row = api.get("/v1/memory/conversations/turn/messages?limit=1").json()["data"][0]
+    assert row["text"] == answer["text"][: 1024 * 1024]
