@@ -87,5 +87,5 @@ def _sentences(answer: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     try:
         raw = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
         return tuple((str(each["text"]), tuple(map(str, each["message_ids"]))) for each in raw["sentences"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # another shape than was asked
         return ()

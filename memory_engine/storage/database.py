@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    MultipleResultsFound,
+    NoResultFound,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from memory_engine.errors import StoreConflict, StoreError, StoreInUse, StoreUnavailable
+from memory_engine.errors import RowRefused, StoreConflict, StoreError, StoreInUse, StoreUnavailable
 from memory_engine.storage import high_water
 from memory_engine.storage.high_water import HighWater
 
@@ -35,6 +44,8 @@ _COMPANY = text(
 )
 #: Within a transaction the server shows what it showed first.
 _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
+#: How drivers' errors begin that concern a value. SQLite reports a text that is not UTF-8 as an operational error.
+_OF_VALUES = ("Could not decode", "Error binding parameter", "cannot adapt type")
 
 
 class Database:
@@ -287,9 +298,21 @@ def _translated() -> Iterator[None]:
     except IntegrityError as exc:
         raise StoreConflict from exc
     except DBAPIError as exc:
-        raise _unavailable(exc.orig) from exc
+        raise _refused(exc) if _is_of_row(exc) else _unavailable(exc.orig) from exc
+    except (StatementError, NoResultFound, MultipleResultsFound) as exc:
+        raise _refused(exc) from exc
     except SQLAlchemyError as exc:
         raise StoreError(f"The database does not do as asked: {exc}.") from exc
+
+
+def _is_of_row(exc: DBAPIError) -> bool:
+    """Whether a value is wrong, and the database is well."""
+    return isinstance(exc, DataError) or str(exc.orig).startswith(_OF_VALUES)
+
+
+def _refused(exc: SQLAlchemyError) -> RowRefused:
+    # Without the driver's words, which quote the row.
+    return RowRefused(f"The database cannot read or take a row ({type(exc).__name__}).")
 
 
 def _unavailable(reason: BaseException | None) -> StoreUnavailable:

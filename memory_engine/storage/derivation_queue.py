@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from memory_engine.models import ScopeKey
-from memory_engine.storage.schema import DerivationRow
+from memory_engine.storage import set_aside
+from memory_engine.storage.schema import AssistantThread, DerivationRow, SetAsideRow
+from memory_engine.storage.set_aside import Item
 
 Stage = Literal["links", "patterns", "group", "writing"]
 
@@ -21,6 +23,16 @@ class Waiting:
     first_seq: int
     #: How often it was queued when it was read.
     times: int
+    #: Whether its work failed before.
+    has_failed: bool = False
+
+    @property
+    def item(self) -> Item:
+        """What its attempts are counted by."""
+        return Item(
+            key=self.key, stage=self.stage, name=self.thread_id, thread_id=self.thread_id, seen=self.times,
+            has_failed=self.has_failed,
+        )  # fmt: skip
 
 
 # Built once, because every edit, erasure and piece of a pruning asks them.
@@ -45,13 +57,34 @@ def enqueue(db: Connection, key: ScopeKey, thread_id: str, stage: Stage, first_s
         db.execute(_QUEUE_AGAIN, {**here, "first": min(first_seq, known)})
 
 
-def next_for(db: Connection, stage: Stage) -> Waiting | None:
-    """A conversation that waits for the stage, or None."""
-    row = db.execute(select(DerivationRow).where(DerivationRow.stage == stage).limit(1)).first()
+_NOW = bindparam("now", type_=BigInteger)
+_NEXT = (
+    select(DerivationRow, SetAsideRow.attempts.label("attempts"))
+    # A row that names no conversation of its scope is left for the doctor.
+    .join(
+        AssistantThread,
+        (AssistantThread.namespace_id == DerivationRow.namespace_id)
+        & (AssistantThread.thread_id == DerivationRow.thread_id)
+        & (AssistantThread.scope_id == DerivationRow.scope_id),
+    )
+    .outerjoin(SetAsideRow, set_aside.same_item(DerivationRow.stage, DerivationRow))
+    .where(DerivationRow.stage == bindparam("of_stage"), set_aside.may_be_tried(_NOW, DerivationRow.times))
+    .limit(1)
+)
+
+
+def next_for(db: Connection, stage: Stage, now: int) -> Waiting | None:
+    """A conversation that waits for the stage, or None; `now` in microseconds.
+
+    One whose work failed is passed over until it is to be tried again, or is queued again.
+    """
+    row = db.execute(_NEXT, {"of_stage": stage, "now": now}).first()
     if row is None:
         return None
-    key = ScopeKey(row.namespace_id, row.scope_id)
-    return Waiting(key=key, thread_id=row.thread_id, stage=stage, first_seq=row.first_seq, times=row.times)
+    return Waiting(
+        key=ScopeKey(row.namespace_id, row.scope_id), thread_id=row.thread_id, stage=stage, first_seq=row.first_seq,
+        times=row.times, has_failed=row.attempts is not None,
+    )  # fmt: skip
 
 
 def take(db: Connection, waiting: Waiting) -> bool:

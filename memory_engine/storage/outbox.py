@@ -1,10 +1,12 @@
 """SQL of the outbox: what is committed and still to be brought to an index outside SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from memory_engine.models import ScopeKey
+from memory_engine.storage.odd_values import number
 from memory_engine.storage.schema import OutboxRow
 
 
@@ -51,7 +53,14 @@ def delete_until(db: Connection, key: ScopeKey, seq: int) -> None:
     db.execute(_DELETE_UNTIL, {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "until": seq})
 
 
+def delete_rows(db: Connection, rows: Sequence[Pending]) -> None:
+    """Remove these rows, whatever is in them."""
+    for row in rows:
+        here = {"of_namespace": row.key.namespace_id, "of_scope": row.key.scope_id}
+        db.execute(delete(OutboxRow).where(*_HERE, OutboxRow.first_seq == row.first_seq), here)
+
+
 def lag(db: Connection) -> tuple[int, int | None]:
     """How many rows wait, and since when the oldest does (microseconds)."""
     count, since = db.execute(select(func.count(), func.min(OutboxRow.created_at))).one()
-    return count, since
+    return count, None if since is None else int(number(since))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
+from memory_engine.checks import MAX_TEXT_BYTES
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage.messages import (
     ITS_THREAD,
@@ -19,8 +20,11 @@ from memory_engine.storage.messages import (
     its_message,
     term_columns,
 )
+from memory_engine.storage.odd_values import number
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
+#: Words of the longest text that is kept.
+_MOST_WORDS = MAX_TEXT_BYTES
 _CURRENT = its_message(MessageTerms) & (MessageTerms.version == ChatMessage.version)
 _HERE = (ChatMessage.namespace_id == bindparam("namespace_id")) & (ChatMessage.scope_id == bindparam("scope_id"))
 _READ = (
@@ -52,13 +56,50 @@ _VERSIONS = (
 )
 
 
+class TermsRow(NamedTuple):
+    """The columns of an indexed message, where one of them was not what its type says."""
+
+    seq: int
+    version: int
+    thread_id: str
+    conversation_id: str
+    role: str
+    name: str | None
+    agent: str | None
+    created_at: int
+    words: int
+    asks: bool
+    terms: bytes
+
+
+def _sane(row: Any) -> Any:
+    """The row, or in place of a damaged one a row that keeps its place: one message must not hide its scope."""
+    if (
+        type(row.created_at) is int
+        and type(row.words) is int
+        and 0 <= row.words <= _MOST_WORDS
+        and len(row.terms) % 4 == 0
+        and type(row.role) is str
+        and isinstance(row.name, str | None)
+        and isinstance(row.agent, str | None)
+    ):
+        return row
+    return TermsRow(
+        seq=row.seq, version=row.version, thread_id=row.thread_id, conversation_id=row.conversation_id,
+        role=str(row.role), name=row.name if isinstance(row.name, str) else None,
+        agent=row.agent if isinstance(row.agent, str) else None, created_at=int(number(row.created_at)),
+        words=int(min(_MOST_WORDS, max(0, number(row.words)))), asks=bool(row.asks),
+        terms=row.terms[: len(row.terms) // 4 * 4],
+    )  # fmt: skip
+
+
 def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[Any, ...]]]:
     """The indexed messages after `seq`, in order.
 
     Each row has seq, version, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks,
     terms.
     """
-    return iter(db.execute(_READ_AFTER, {**_place(key), "after": seq}))
+    return map(_sane, db.execute(_READ_AFTER, {**_place(key), "after": seq}))
 
 
 def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*tuple[Any, ...]]]:
@@ -66,7 +107,7 @@ def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*
     found: list[Row[*tuple[Any, ...]]] = []
     for some in in_lists(seqs):
         query = _READ.where(ChatMessage.seq.in_(some))
-        found += db.execute(query, _place(key)).all()
+        found += map(_sane, db.execute(query, _place(key)))
     return found
 
 
