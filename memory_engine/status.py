@@ -21,7 +21,7 @@ from memory_engine.storage.database import Database
 from memory_engine.storage.set_aside import SetAside
 
 #: Items set aside that are named.
-_SHOWN = 20
+_SHOWN = 100
 #: The number of a namespace that was never used.
 _NONE = -1
 

@@ -10,7 +10,7 @@ from memory_engine.storage.set_aside import SetAside
 #: Microseconds after which what waits in the outbox should have been done, in a batch of the slowest embedder too.
 _LATE = 15 * 60 * 1_000_000
 #: Items set aside that are named.
-_NAMED = 20
+_NAMED = 100
 #: Changes that wait beyond what a burst leaves.
 _MANY = 1_000
 

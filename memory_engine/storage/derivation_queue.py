@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, delete,
 
 from memory_engine.models import ScopeKey
 from memory_engine.storage import set_aside
+from memory_engine.storage.odd_values import number
 from memory_engine.storage.schema import AssistantThread, DerivationRow, SetAsideRow
 from memory_engine.storage.set_aside import Item
 
@@ -54,7 +55,7 @@ def enqueue(db: Connection, key: ScopeKey, thread_id: str, stage: Stage, first_s
         place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "thread_id": thread_id}
         db.execute(_QUEUE, {**place, "stage": stage, "first_seq": first_seq, "times": 1})
     else:
-        db.execute(_QUEUE_AGAIN, {**here, "first": min(first_seq, known)})
+        db.execute(_QUEUE_AGAIN, {**here, "first": min(first_seq, int(number(known)))})
 
 
 _NOW = bindparam("now", type_=BigInteger)
@@ -82,7 +83,8 @@ def next_for(db: Connection, stage: Stage, now: int) -> Waiting | None:
     if row is None:
         return None
     return Waiting(
-        key=ScopeKey(row.namespace_id, row.scope_id), thread_id=row.thread_id, stage=stage, first_seq=row.first_seq,
+        key=ScopeKey(row.namespace_id, row.scope_id), thread_id=row.thread_id, stage=stage,
+        first_seq=int(number(row.first_seq)),
         times=row.times, has_failed=row.attempts is not None,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, 
 from memory_engine.checks import MAX_TEXT_BYTES
 from memory_engine.models import ScopeKey
 from memory_engine.storage import derivation_queue, links, patterns, summaries
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.schema import (
     AssistantThread,
     ChatMessage,
@@ -317,7 +318,7 @@ def links_after(db: Connection, after: tuple[int, str], limit: int) -> list[Any]
     """Links in the order of (namespace_id, link_id): namespace_id, scope_id, link_id, their ends and their detail."""
     later = or_(LinkRow.namespace_id > after[0], and_(LinkRow.namespace_id == after[0], LinkRow.link_id > after[1]))
     query = select(LinkRow).where(later).order_by(LinkRow.namespace_id, LinkRow.link_id).limit(limit)
-    return list(db.execute(query).all())
+    return readable_rows(db, query)
 
 
 def threads_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, str]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from sqlalchemy.orm import aliased
 
 from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.messages import by_seqs, in_lists
 from memory_engine.storage.odd_values import mapping, number, pairs, texts
 from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkRow
@@ -93,7 +94,7 @@ def known(db: Connection, key: ScopeKey, new: NewLink) -> Any:
     if new.kind != "reference":
         ends |= (LinkRow.source_id == new.target_id) & (LinkRow.target_id == new.source_id)
     query = select(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.kind == new.kind, ends)
-    return db.execute(query).first()
+    return next(iter(readable_rows(db, query.limit(1))), None)
 
 
 def write_recalled(db: Connection, key: ScopeKey, new: NewLink, often: float, now: int) -> None:
@@ -190,7 +191,7 @@ def of_threads(
 def find(db: Connection, key: ScopeKey, link_id: str, now: int) -> Link | None:
     """One link of the scope, whatever its state."""
     here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "link_id": link_id}
-    rows = db.execute(_ONE, here).all()
+    rows = readable_rows(db, _ONE, here)
     return next(iter(_links_of(db, key, rows, now)), None)
 
 
@@ -217,7 +218,7 @@ def _rows(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[Any]
     for some in in_lists(thread_ids):
         of_these = {**here, "thread_ids": some}
         for query in (_OF_SOURCES, _OF_TARGETS):
-            rows.update((row.link_id, row) for row in db.execute(query, of_these))
+            rows.update((row.link_id, row) for row in readable_rows(db, query, of_these))
     return list(rows.values())
 
 

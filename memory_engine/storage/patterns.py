@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
 from memory_engine.storage import derivation_queue
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.messages import by_seqs, in_lists, its_message
 from memory_engine.storage.odd_values import mapping, number
 from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternRow
@@ -48,7 +49,7 @@ def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str)
 
 def _of_slot(db: Connection, key: ScopeKey, sighting: Sighting) -> list[Any]:
     here = (*_in_scope(key), PatternRow.kind == sighting.kind, PatternRow.slot == sighting.slot)
-    return list(db.execute(select(PatternRow).where(*here).order_by(PatternRow.last_at)).all())
+    return readable_rows(db, select(PatternRow).where(*here).order_by(PatternRow.last_at))
 
 
 def _insert(db: Connection, key: ScopeKey, sighting: Sighting, made_by: str) -> str:
@@ -141,7 +142,7 @@ def in_scope(db: Connection, key: ScopeKey, kind: str | None = None, limit: int 
     query = select(PatternRow).where(*_in_scope(key))
     if kind is not None:
         query = query.where(PatternRow.kind == kind)
-    return _read(db, key, db.execute(query.order_by(PatternRow.last_at.desc()).limit(limit)).all())
+    return _read(db, key, readable_rows(db, query.order_by(PatternRow.last_at.desc()).limit(limit)))
 
 
 def find(db: Connection, key: ScopeKey, pattern_id: str) -> Pattern | None:

@@ -147,7 +147,10 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
 def open_segment(db: Connection, queued: Queued) -> int:
     """The place at which the conversation's last segment begins; 0 when it has none yet."""
     segments = (SummaryRow.level == "segment", SummaryRow.outlived_at.is_(None))
-    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments)
+    said = (ChatMessage.namespace_id == queued.key.namespace_id, ChatMessage.thread_id == queued.thread_id)
+    newest = select(func.max(ChatMessage.seq)).where(*said).scalar_subquery()
+    # One that begins after the newest message is damaged.
+    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments, SummaryRow.first_seq <= newest)
     return db.execute(query).scalar() or 0
 
 

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from memory_engine.checks import MAX_TEXT_BYTES
 from memory_engine.models import Message, ScopeKey
+from memory_engine.storage.database import is_of_row, readable_rows, reading_any_text
 from memory_engine.storage.messages import (
     ITS_THREAD,
     NOT_PRUNED,
@@ -23,6 +25,8 @@ from memory_engine.storage.messages import (
 from memory_engine.storage.odd_values import number
 from memory_engine.storage.schema import AssistantThread, ChatMessage, MessageTerms
 
+#: Microseconds that are dates.
+_FIRST, _LAST = -62_000_000_000_000_000, 253_000_000_000_000_000
 #: Words of the longest text that is kept.
 _MOST_WORDS = MAX_TEXT_BYTES
 _CURRENT = its_message(MessageTerms) & (MessageTerms.version == ChatMessage.version)
@@ -76,6 +80,7 @@ def _sane(row: Any) -> Any:
     """The row, or in place of a damaged one a row that keeps its place: one message must not hide its scope."""
     if (
         type(row.created_at) is int
+        and _FIRST <= row.created_at <= _LAST
         and type(row.words) is int
         and 0 <= row.words <= _MOST_WORDS
         and len(row.terms) % 4 == 0
@@ -87,7 +92,8 @@ def _sane(row: Any) -> Any:
     return TermsRow(
         seq=row.seq, version=row.version, thread_id=row.thread_id, conversation_id=row.conversation_id,
         role=str(row.role), name=row.name if isinstance(row.name, str) else None,
-        agent=row.agent if isinstance(row.agent, str) else None, created_at=int(number(row.created_at)),
+        agent=row.agent if isinstance(row.agent, str) else None,
+        created_at=int(min(_LAST, max(_FIRST, number(row.created_at)))),
         words=int(min(_MOST_WORDS, max(0, number(row.words)))), asks=bool(row.asks),
         terms=row.terms[: len(row.terms) // 4 * 4],
     )  # fmt: skip
@@ -99,7 +105,15 @@ def read_after(db: Connection, key: ScopeKey, seq: int) -> Iterator[Row[*tuple[A
     Each row has seq, version, thread_id, conversation_id, role, name, agent, created_at (microseconds), words, asks,
     terms.
     """
-    return map(_sane, db.execute(_READ_AFTER, {**_place(key), "after": seq}))
+    try:
+        for row in db.execute(_READ_AFTER, {**_place(key), "after": seq}):
+            yield _sane(row)
+            seq = row.seq
+    except DBAPIError as exc:
+        if not is_of_row(exc):
+            raise
+        with reading_any_text(db):
+            yield from map(_sane, db.execute(_READ_AFTER, {**_place(key), "after": seq}))
 
 
 def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*tuple[Any, ...]]]:
@@ -107,7 +121,7 @@ def read_these(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> list[Row[*
     found: list[Row[*tuple[Any, ...]]] = []
     for some in in_lists(seqs):
         query = _READ.where(ChatMessage.seq.in_(some))
-        found += map(_sane, db.execute(query, _place(key)))
+        found += map(_sane, readable_rows(db, query, _place(key)))
     return found
 
 

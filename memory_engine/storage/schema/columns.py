@@ -9,7 +9,7 @@ _Read = Callable[[Any], Any]
 
 
 class DerivedJson(TypeDecorator[Any]):
-    """JSON that can be made again: text that is not JSON is read as None."""
+    """JSON that is derived, or that nothing but a look at the past needs: text that is not JSON is read as None."""
 
     impl = JSON
     cache_ok = True

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from memory_engine.storage.schema.base import MESSAGE_KEY, NAME, Base
-from memory_engine.storage.schema.columns import Blob
+from memory_engine.storage.schema.columns import Blob, DerivedJson
 
 
 class AssistantThread(Base):
@@ -107,8 +107,8 @@ class MessageVersion(Base):
     version: Mapped[int]
     #: When the next version took its place.
     replaced_at: Mapped[int] = mapped_column(BigInteger)
-    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
-    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", DerivedJson)
+    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(DerivedJson(none_as_null=True))
     content: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (
