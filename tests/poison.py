@@ -136,9 +136,9 @@ class Ward:
         part = self.engine.parts().get("background")
         return set() if part is None else {names[item.thread_id] for item in part.items if item.thread_id in names}
 
-    def wait(self) -> Iterator[None]:
-        """Let the time of all attempts pass; yields after each."""
-        for _ in range(4):
+    def wait(self, rounds: int = 2) -> Iterator[None]:
+        """Let the time of the attempts after the first pass; yields after each."""
+        for _ in range(rounds):
             self.clock.advance(seconds=20)
             self.round()
             yield

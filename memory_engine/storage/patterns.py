@@ -76,7 +76,7 @@ def _add_message(db: Connection, key: ScopeKey, pattern_id: str, sighting: Sight
     span = {"seq": sighting.seq, "start": sighting.start, "end": sighting.end}
     db.execute(insert(PatternMessage).values(**place, **span))
     times = select(PatternRow.first_at, PatternRow.last_at).where(*_is(key, pattern_id))
-    first_at, last_at = db.execute(times).one()
+    first_at, last_at = readable_rows(db, times)[0]
     seen = {
         "first_at": min(number(first_at, sighting.at), sighting.at),
         "last_at": max(number(last_at, sighting.at), sighting.at),

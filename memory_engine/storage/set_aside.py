@@ -79,9 +79,8 @@ def note(db: Connection, item: Item, error: str, now: int) -> int | None:
     """
     if item.key != OF_STORE and not _has_scope(db, item.key):
         return None
-    before = db.execute(select(SetAsideRow.attempts, SetAsideRow.seen).where(*_is(item))).first()
-    known = before is not None and before.seen == item.seen
-    attempts = int(number(before.attempts)) + 1 if known and before is not None else 1
+    # What was set aside stays so, and named, until an attempt at its changed conversation succeeds.
+    attempts = int(number(db.execute(select(SetAsideRow.attempts).where(*_is(item))).scalar())) + 1
     retry_at = now + _DELAYS[attempts - 1] if 1 <= attempts <= len(_DELAYS) else None
     clear(db, item)
     row = {
