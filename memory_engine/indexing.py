@@ -145,14 +145,20 @@ class Indexer:
             return 0
         key = waiting[0][0]
         mine = [(change, seq) for owner, change, seq in waiting if owner == key]
-        seqs = sorted({seq for _, seq in mine if isinstance(seq, int)})
+        seqs = sorted({seq for _, seq in mine if seq is not None})
+        if any(seq is None for _, seq in mine) and self._is_large(key):
+            self.rebuild(key)  # nobody knows what it lacks
         if unless_damaged(partial(self._follow_these, key, seqs), None) is None:
             for seq in seqs:
                 self._attempts.made(self._item(key, seq), partial(self._bring_one, key, seq))
         else:
             self._attempts.settle(key, _STAGE, [str(seq) for seq in seqs])
+        numbers = [change for change, _ in mine if change is not None]
         with self._database.write() as db:
-            changes.followed(db, key, mine[-1][0])
+            if numbers:
+                changes.followed(db, key, numbers[-1])
+            if len(numbers) < len(mine):
+                changes.drop_damaged(db, key)
         return len(mine)
 
     def _follow_these(self, key: ScopeKey, seqs: Sequence[int]) -> bool:

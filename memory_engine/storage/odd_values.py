@@ -3,6 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import BigInteger, ColumnElement, case, literal
+
+#: The numbers that a database keeps as integers: texts and bytes, which SQLite keeps too, are beyond them.
+_FIRST, _LAST = literal(-(2**63) + 1, BigInteger), literal(2**63 - 1, BigInteger)
+
+
+def is_whole_number(column: Any) -> ColumnElement[bool]:
+    """Whether the column holds a number, as all but a damaged row do."""
+    found: ColumnElement[bool] = column.between(_FIRST, _LAST)
+    return found
+
+
+def whole_number(column: Any) -> ColumnElement[Any]:
+    """The column's number under its name, NULL in a damaged row."""
+    return case((is_whole_number(column), column)).label(column.key)
+
+
+def same_whole_number(column: Any, value: int | None) -> ColumnElement[bool]:
+    """Whether the column still holds what `whole_number` read."""
+    same: ColumnElement[bool] = ~is_whole_number(column) if value is None else column == value
+    return same
+
 
 def number(value: object, default: float = 0) -> float:
     """Return the number, or `default` where it is not a finite one."""

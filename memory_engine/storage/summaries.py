@@ -12,6 +12,7 @@ from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, f
 from memory_engine.storage import derivation_queue, schema, set_aside
 from memory_engine.storage.derivation_queue import Stage
 from memory_engine.storage.messages import ITS_THREAD, LAST_SEQ, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
+from memory_engine.storage.odd_values import same_whole_number, whole_number
 from memory_engine.storage.schema import (
     AssistantThread,
     ChatMessage,
@@ -35,8 +36,9 @@ class Queued:
 
     key: ScopeKey
     thread_id: str
-    messages: int
-    newest_at: int
+    #: None where the row is damaged.
+    messages: int | None
+    newest_at: int | None
 
 
 #: Microseconds by which the clocks of processes differ.
@@ -102,7 +104,13 @@ def due(db: Connection, *, quiet_since: int, messages: int, now: int) -> list[It
         & (AssistantThread.scope_id == ConsolidationRow.scope_id)
     )
     query = (
-        select(ConsolidationRow, SetAsideRow.attempts.label("attempts"))
+        select(
+            ConsolidationRow.namespace_id,
+            ConsolidationRow.scope_id,
+            ConsolidationRow.thread_id,
+            whole_number(ConsolidationRow.messages),
+            SetAsideRow.attempts.label("attempts"),
+        )
         .join(AssistantThread, thread)
         .outerjoin(SetAsideRow, set_aside.same_item("summaries", ConsolidationRow))
         .where(ripe, set_aside.may_be_tried(now, ConsolidationRow.messages))
@@ -111,7 +119,7 @@ def due(db: Connection, *, quiet_since: int, messages: int, now: int) -> list[It
     return [
         Item(
             key=ScopeKey(row.namespace_id, row.scope_id), stage="summaries", name=row.thread_id,
-            thread_id=row.thread_id, seen=row.messages, has_failed=row.attempts is not None,
+            thread_id=row.thread_id, seen=row.messages or 0, has_failed=row.attempts is not None,
         )
         for row in db.execute(query)
     ]  # fmt: skip
@@ -120,7 +128,8 @@ def due(db: Connection, *, quiet_since: int, messages: int, now: int) -> list[It
 def queued(db: Connection, key: ScopeKey, thread_id: str) -> Queued | None:
     """What waits of a thread, or None."""
     here = (ConsolidationRow.namespace_id == key.namespace_id, ConsolidationRow.thread_id == thread_id)
-    row = db.execute(select(ConsolidationRow.messages, ConsolidationRow.newest_at).where(*here)).first()
+    columns = (whole_number(ConsolidationRow.messages), whole_number(ConsolidationRow.newest_at))
+    row = db.execute(select(*columns).where(*here)).first()
     return row and Queued(key=key, thread_id=thread_id, messages=row.messages, newest_at=row.newest_at)
 
 
@@ -139,7 +148,10 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
         ConsolidationRow.namespace_id == queued.key.namespace_id,
         ConsolidationRow.thread_id == queued.thread_id,
     )
-    as_read = (ConsolidationRow.messages == queued.messages, ConsolidationRow.newest_at == queued.newest_at)
+    as_read = (
+        same_whole_number(ConsolidationRow.messages, queued.messages),
+        same_whole_number(ConsolidationRow.newest_at, queued.newest_at),
+    )
     taken = db.execute(delete(ConsolidationRow).where(*here, *as_read)).rowcount == 1
     return taken or db.execute(select(ConsolidationRow.thread_id).where(*here)).first() is not None
 
