@@ -32,7 +32,8 @@ def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int | None, int 
     """Changes that are to be followed, oldest first, as (scope, change_seq, seq); None where a row is damaged."""
     columns = (MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
     places = (whole_number(MessageChange.change_seq), whole_number(MessageChange.seq))
-    rows = db.execute(select(*columns[:2], *places).order_by(*columns).limit(limit))
+    of_scopes = (is_whole_number(MessageChange.namespace_id), is_whole_number(MessageChange.scope_id))
+    rows = db.execute(select(*columns[:2], *places).where(*of_scopes).order_by(*columns).limit(limit))
     return [(ScopeKey(row.namespace_id, row.scope_id), row.change_seq, row.seq) for row in rows]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from memory_engine.models import ScopeKey
-from memory_engine.storage.odd_values import same_whole_number, whole_number
+from memory_engine.storage.odd_values import is_whole_number, same_whole_number, whole_number
 from memory_engine.storage.schema import OutboxRow
 
 
@@ -25,6 +25,8 @@ _HERE = (OutboxRow.namespace_id == bindparam("of_namespace"), OutboxRow.scope_id
 _PLACES = (whole_number(OutboxRow.first_seq), whole_number(OutboxRow.last_seq))
 _OLDEST = (
     select(OutboxRow.namespace_id, OutboxRow.scope_id, *_PLACES)
+    # A row that names no scope is left for the doctor.
+    .where(is_whole_number(OutboxRow.namespace_id), is_whole_number(OutboxRow.scope_id))
     .order_by(OutboxRow.created_at, OutboxRow.first_seq)
     .limit(bindparam("most"))
 )
