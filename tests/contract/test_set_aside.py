@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from assistant.summary_writer import _sentences
+from assistant import Settings
+from assistant.errors import ModelRejected
+from assistant.summary_writer import ModelSummaryWriter, _sentences
 from memory_engine import MemoryEngine, RecallHit, Scope
-from memory_engine.errors import StoreUnavailable
+from memory_engine.errors import StoreUnavailable, WriterUnavailable, blames_item
 from memory_engine.patterns import tools
 from memory_engine.ports import Source, Written
 from memory_engine.storage import messages
-from tests.fakes import FixedClock
+from tests.fakes import FixedClock, Scripted, ScriptedModel
 
 #: Of no JSON type that a stage takes, on either database.
 BROKEN = "5"
@@ -287,3 +289,15 @@ def test_calls_of_any_shape_are_learned_from_or_passed_over(engine_on_both: Memo
     assert [each.detail for each in shown if each.kind == "tool_argument"] == [
         {"tool": "g", "argument": "city", "value": "Lyon"}
     ]
+
+
+@pytest.mark.parametrize(("status", "raised"), [(400, ModelRejected), (500, WriterUnavailable)])
+def test_a_request_that_the_server_refuses_is_the_fault_of_its_messages(
+    model: ScriptedModel, status: int, raised: type[Exception]
+) -> None:
+    model.script = [Scripted(status=status) for _ in range(20)]
+    settings = Settings(openai_base_url=model.url, openai_api_key="x", fallback_model="m", turn_timeout=2)
+    asked = Source(message_id="m", speaker="user", said_at=FixedClock().now(), text="The zeppelin lands at noon.")
+    with pytest.raises(raised) as caught:
+        ModelSummaryWriter(settings, "m").write([asked], 50)
+    assert blames_item(caught.value) == (status == 400)
