@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant.error_handler import ErrorHandler
-from assistant.errors import ModelError
+from assistant.errors import ModelContextTooLong, ModelError, ModelRejected
 from assistant.response_generator import ModelRequest, ResponseGenerator
 from assistant.settings import Settings
 from memory_engine.errors import WriterUnavailable
@@ -37,6 +37,7 @@ class ModelSummaryWriter:
 
         Raises:
             WriterUnavailable: no model answered, or the writer was stopped.
+            ModelError: the server refuses these messages.
         """
         records = [
             {"id": each.message_id, "said_at": each.said_at.isoformat(), "by": each.speaker, "text": each.text}
@@ -48,6 +49,8 @@ class ModelSummaryWriter:
         ]
         try:
             generated = asyncio.run(self._asked(messages))
+        except (ModelRejected, ModelContextTooLong):
+            raise  # the fault of these messages: others can be summed up
         except ModelError as exc:
             raise WriterUnavailable(f"Summaries are not written: {exc.message}") from exc
         except asyncio.CancelledError as exc:
@@ -87,5 +90,5 @@ def _sentences(answer: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     try:
         raw = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
         return tuple((str(each["text"]), tuple(map(str, each["message_ids"]))) for each in raw["sentences"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # another shape than was asked
         return ()

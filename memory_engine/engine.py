@@ -262,14 +262,23 @@ class MemoryEngine:
         """
         return self._parts.consolidate(all_that_wait=True)
 
-    def parts(self) -> dict[str, PartStatus]:
-        """How the engine's parts are: database, vectors, embedder, outbox."""
-        return status.of_parts(self._parts)
+    def parts(self, namespace: str | None = None) -> dict[str, PartStatus]:
+        """Return how the engine's parts are: database, vectors, embedder, outbox, and what is not as it should be.
+
+        Background threads that ended are started again.
+
+        Args:
+            namespace: names set-aside work of this namespace only. Default: of every namespace.
+        """
+        return status.of_parts(self._parts, namespace)
 
     def examine(self, *, repair: bool = False, progress: Progress = no_progress) -> list[doctor.Finding]:
         """Check that the store is sound and what is derived matches the messages, and mend it where asked."""
         now = to_micros(self.clock.now())
-        return doctor.examine(self._parts.serving(), now=now, repair=repair, progress=progress)
+        found = doctor.examine(self._parts.serving(), now=now, repair=repair, progress=progress)
+        if repair:
+            self._parts.try_again()
+        return found
 
     def backup(self, progress: Progress = no_progress) -> Iterator[bytes]:
         """A copy of everything in SQL, of one moment, in pieces; `StoreError` when the store does not answer."""

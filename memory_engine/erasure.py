@@ -11,7 +11,7 @@ from memory_engine.digests import Digests
 from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import changes, messages, receipts, retention_policies, scopes, threads
+from memory_engine.storage import changes, damaged, messages, receipts, retention_policies, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.receipts import Receipt
 
@@ -110,7 +110,7 @@ class Eraser:
             if key is None or thread is None:
                 raise ConversationNotFound.of(conversation_id)
             scopes.take_changes(db, key, 0)  # locks the scope: what is said from here on is said after the erasure
-            kept = messages.by_seqs(db, key, messages.seqs_of_thread(db, thread))
+            kept = damaged.as_kept(db, key, messages.seqs_of_thread(db, thread))
             going = self._open(db, scope, "conversation", by, [key])
             self._remove(db, key, list(kept.values()), going)
             self._look_for(db, going, [conversation_id, *receipts.outlived_words_of(db, key, thread.thread_id)])
@@ -205,7 +205,7 @@ class Eraser:
                     self._count(db, going, counts | scopes.delete_scope(db, key))
                     return
                 # Copies go with the scope, all at once: to look for these messages in each would be done for nothing.
-                gone = list(messages.by_seqs(db, key, seqs).values())
+                gone = list(damaged.as_kept(db, key, seqs).values())
                 self._count(db, going, self._remove_messages(db, key, gone, going))
 
     def erase_again(self, db: Transaction, made_at: int) -> ErasedAgain:

@@ -18,6 +18,7 @@ MemoryEngineError
     StoreInUse            another process owns the data directory
     StoreUnavailable      the database does not answer, is locked, read-only or full
     StoreConflict         another writer was faster; the same call may be made again
+    RowRefused            the database answers, and cannot read or take a row
     SchemaMismatch        the database is of another version than the program
     ReindexRunning        the vectors are being made anew already
     EmbedderMismatch      the store's vectors are another embedder's
@@ -171,6 +172,12 @@ class StoreConflict(StoreError):
     code = "store_conflict"
 
 
+class RowRefused(StoreError):
+    """The database answers, and cannot read or take a row."""
+
+    code = "row_refused"
+
+
 class SchemaMismatch(StoreError):
     """The database was written by another version of the program."""
 
@@ -217,3 +224,10 @@ class IndexUnavailable(MemoryEngineError):
     """The vector index does not answer."""
 
     code = "index_unavailable"
+
+
+def blames_item(exc: BaseException) -> bool:
+    """Return whether the item of work failed, and not the database, embedder, index or writer that it needs."""
+    if isinstance(exc, RowRefused | StoreConflict):
+        return True
+    return not isinstance(exc, StoreError | EmbedderUnavailable | IndexUnavailable | WriterUnavailable)

@@ -3,16 +3,22 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from memory_engine.attempts import Attempts, described, unless_damaged
 from memory_engine.errors import MemoryEngineError
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress, VectorIndex, no_progress
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
-from memory_engine.storage import changes, embeddings, outbox, scopes
+from memory_engine.storage import changes, embeddings, messages, outbox, scopes
 from memory_engine.storage.database import Database
+from memory_engine.storage.outbox import Pending
+from memory_engine.storage.set_aside import Item
 
 _BATCH = 2_000
+#: What its failures are kept under, and the name of the item that is a scope as a whole.
+_STAGE, _SCOPE = "indexing", "scope"
 #: Rows of a queue that are read at once.
 _ROWS = 500
 _RETRY_SECONDS = 5.0
@@ -30,6 +36,7 @@ class Indexer:
         rememberer: Rememberer,
         residents: ResidentScopes,
         *,
+        attempts: Attempts,
         space_id: int,
         threshold: int,
         closing: threading.Event,
@@ -39,6 +46,7 @@ class Indexer:
         self._index = index
         self._rememberer = rememberer
         self._residents = residents
+        self._attempts = attempts
         self._space_id = space_id
         self._dimension = rememberer.space.dimension
         self._threshold = threshold
@@ -52,6 +60,9 @@ class Indexer:
         """
         while self._drain_some() + self._follow_some():
             pass
+        for item in self._attempts.due(_STAGE):
+            if not self._closing.is_set():
+                self._attempts.made(item, partial(self._again, item))
 
     def drain(self) -> int:
         """Work through the outbox until nothing waits or the store is closed, and return how many rows were done.
@@ -65,30 +76,58 @@ class Indexer:
         """The oldest rows of the outbox; how many were done, none once the store is closed."""
         with self._database.read() as db:
             pending = outbox.oldest(db, _ROWS)
-        spans = {
-            row.key: (
-                min(r.first_seq for r in pending if r.key == row.key),
-                max(r.last_seq for r in pending if r.key == row.key),
-            )
-            for row in pending
-        }
-        for key, (first, last) in spans.items():
-            self._embed(key, first, last)
-            self.catch_up(key)
+        for key in dict.fromkeys(row.key for row in pending):
+            rows = [row for row in pending if row.key == key]
+            was_done = self._attempts.made(_whole(key), partial(self._bring, key, rows))
             if self._closing.is_set():
                 return 0
             with self._database.write() as db:
-                outbox.delete_until(db, key, last)
+                if was_done:
+                    outbox.delete_until(db, key, max(row.last_seq for row in rows))
+                outbox.delete_rows(db, [] if was_done else rows)  # what failed waits among the failures
         return len(pending)
 
+    def _bring(self, key: ScopeKey, rows: Sequence[Pending]) -> None:
+        with self._database.read() as db:
+            newest = scopes.newest(db, key)
+        if newest:  # else the scope was erased
+            self._embed(key, min(row.first_seq for row in rows), min(newest, max(row.last_seq for row in rows)))
+            self.catch_up(key)
+
     def _embed(self, key: ScopeKey, first: int, last: int) -> None:
-        for start in range(first, last + 1, _BATCH):
+        for start in range(max(0, first), last + 1, _BATCH):
             if self._closing.is_set():
                 return
             until = min(start + _BATCH - 1, last)
-            embedded = self._rememberer.embed_lacking(key, after=start - 1, until=until)
+            after = start - 1
+            embedded = unless_damaged(partial(self._rememberer.embed_lacking, key, after=after, until=until), None)
+            if embedded is None:
+                embedded = self._embed_one_by_one(key, after, until)
             if embedded and self._rememberer.embeds_at_once:
                 self._residents.forget(key)  # they came after what follows them: another space was left meanwhile
+
+    def _embed_one_by_one(self, key: ScopeKey, after: int, until: int) -> int:
+        """Embed what lacks a vector message by message, because one of them cannot be read; how many it were."""
+        with self._database.read() as db:
+            seqs = embeddings.lacking_seqs(db, key, self._space_id, after=after, until=until, limit=_BATCH)
+        return sum(self._attempts.made(self._item(key, seq), partial(self._bring_one, key, seq)) for seq in seqs)
+
+    def _item(self, key: ScopeKey, seq: int) -> Item:
+        with self._database.read() as db:
+            thread_id = messages.thread_of(db, key, seq)
+        return Item(key=key, stage=_STAGE, name=str(seq), thread_id=thread_id)
+
+    def _bring_one(self, key: ScopeKey, seq: int) -> None:
+        if self._rememberer.embed_these(key, [seq]):
+            self._residents.forget(key)
+        self.replace(key, [seq])
+
+    def _again(self, item: Item) -> None:
+        """Do again what failed: a message, or the whole scope."""
+        if item.name != _SCOPE:
+            self._bring_one(item.key, int(item.name))
+            return
+        self._bring(item.key, [Pending(key=item.key, first_seq=1, last_seq=messages.LAST_SEQ)])
 
     def follow(self) -> int:
         """Bring edits and erasures to the index, and return how many there were.
@@ -106,14 +145,28 @@ class Indexer:
             return 0
         key = waiting[0][0]
         mine = [(change, seq) for owner, change, seq in waiting if owner == key]
-        seqs = sorted({seq for _, seq in mine})
+        seqs = sorted({seq for _, seq in mine if seq is not None})
+        if any(seq is None for _, seq in mine) and self._is_large(key):
+            self.rebuild(key)  # nobody knows what it lacks
+        if unless_damaged(partial(self._follow_these, key, seqs), None) is None:
+            for seq in seqs:
+                self._attempts.made(self._item(key, seq), partial(self._bring_one, key, seq))
+        else:
+            self._attempts.settle(key, _STAGE, [str(seq) for seq in seqs])
+        numbers = [change for change, _ in mine if change is not None]
+        with self._database.write() as db:
+            if numbers:
+                changes.followed(db, key, numbers[-1])
+            if len(numbers) < len(mine):
+                changes.drop_damaged(db, key)
+        return len(mine)
+
+    def _follow_these(self, key: ScopeKey, seqs: Sequence[int]) -> bool:
         embedded = self._rememberer.embed_these(key, seqs)
         self.replace(key, seqs)
         if embedded or not self._rememberer.embeds_at_once:
             self._residents.forget(key)  # vectors came after what follows them
-        with self._database.write() as db:
-            changes.followed(db, key, mine[-1][0])
-        return len(mine)
+        return True
 
     def replace(self, key: ScopeKey, seqs: Sequence[int]) -> None:
         """Have the index hold what SQL has of these messages, where it holds the scope at all.
@@ -170,33 +223,79 @@ class Indexer:
         self.catch_up(key, progress)
 
 
-class BackgroundWorker:
-    """A thread that does one kind of work whenever something was committed: at once, or when it is calm, or overdue."""
+def _whole(key: ScopeKey) -> Item:
+    return Item(key=key, stage=_STAGE, name=_SCOPE)
 
-    def __init__(self, work: Callable[[], object], *, at_once: bool = False) -> None:
-        """Take the work, which is done in rounds that can be repeated, and whether it cannot wait."""
+
+class BackgroundWorker:
+    """A thread that does one kind of work whenever something was committed: at once, or when it is calm, or overdue.
+
+    Nothing that the work raises ends the thread. Where it ends all the same, the next notice or look starts another.
+    """
+
+    def __init__(
+        self, work: Callable[[], object], *, at_once: bool = False, are_waiting: Callable[[], bool] | None = None
+    ) -> None:
+        """Take the work.
+
+        Args:
+            work: done in rounds that can be repeated.
+            at_once: it cannot wait.
+            are_waiting: whether items that failed are soon tried again.
+        """
         self._work = work
         self._at_once = at_once
+        self._are_waiting = are_waiting
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
         #: What went wrong last, or None when the last round went well.
         self.problem: str | None = None
 
     def start(self) -> None:
         """Begin, with whatever an earlier process left."""
         self._wake.set()
-        self._thread.start()
+        with self._starting:
+            self._begin()
 
     def notify(self) -> None:
         """Something was committed."""
         self._wake.set()
+        self.revive()
+
+    def revive(self) -> bool:
+        """Start the thread again where it ended without being stopped; returns whether it runs as it should."""
+        thread = self._thread
+        if thread is None or thread.is_alive() or self._stopping.is_set():
+            return True
+        with self._starting:
+            if self._thread is thread:
+                try:
+                    self._begin()
+                except RuntimeError:  # the system gives no more threads
+                    return False
+        return True
 
     def stop(self) -> None:
         """Finish the step at hand and end."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join()
+        with self._starting:
+            if self._thread is not None:
+                self._thread.join()
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._live, name="background", daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except BaseException as exc:  # noqa: BLE001  (the thread ends; it is told, and another one is started)
+            self.problem = f"The thread ended: {described(exc)}."
+            self._wake.set()
 
     def _run(self) -> None:
         wait, worked = 0.0, time.monotonic()
@@ -205,12 +304,19 @@ class BackgroundWorker:
             self._wake.clear()
             if self._stopping.is_set():
                 return
-            try:
-                if self._at_once or not woken or time.monotonic() - worked > _ROUND_SECONDS:
-                    self._work()
-                    self.problem = None
-                    wait, worked = _ROUND_SECONDS, time.monotonic()
-                else:
-                    wait = _CALM_SECONDS
-            except MemoryEngineError as exc:
-                self.problem, wait = exc.message, _RETRY_SECONDS
+            if self._at_once or not woken or time.monotonic() - worked > _ROUND_SECONDS:
+                wait, worked = self._round(), time.monotonic()
+            else:
+                wait = _CALM_SECONDS
+
+    def _round(self) -> float:
+        """Do the work once; returns the seconds until the next round."""
+        try:
+            self._work()
+            self.problem = None
+            return _RETRY_SECONDS if self._are_waiting is not None and self._are_waiting() else _ROUND_SECONDS
+        except MemoryEngineError as exc:
+            self.problem = exc.message
+        except Exception as exc:  # noqa: BLE001  (the thread goes on whatever the work raises)
+            self.problem = f"The work failed: {described(exc)}."
+        return _RETRY_SECONDS

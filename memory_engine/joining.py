@@ -2,11 +2,13 @@
 
 import secrets
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from memory_engine import suppression
+from memory_engine.attempts import Attempts
 from memory_engine.canaries import Hasher
 from memory_engine.consolidation.consolidator import Consolidator
 from memory_engine.consolidation.quoting import Quoter
@@ -63,6 +65,8 @@ class _Store:
     term_key: bytes
     #: Makes the hashes of what was erased.
     erasure_key: bytes
+    #: Counts how often items of background work failed.
+    attempts: Attempts
     #: Set when the store is to be closed: whoever works through a queue begins nothing else of it.
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -81,39 +85,55 @@ class Parts:
         # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
         sentences = open_embedder(DEFAULT_EMBEDDER)
         quoter = Quoter(sentences, store.options.clock, key=store.term_key)
+        #: Counts how often items of background work failed.
+        self.attempts = attempts = store.attempts
+        clock = store.options.clock
         stages: list[Stage] = ["links", "patterns"]
         self.rewriter: Rewriter | None = None
-        self._writing: BackgroundWorker | None = None
+        self.writing: BackgroundWorker | None = None
         if (writer := store.options.summary_writer) is not None:
             stages.append("writing")
-            self.rewriter = rewriter = Rewriter(store.database, writer)
-            self._writing = BackgroundWorker(lambda: rewriter.work(store.closing.is_set))
-        self.consolidator = Consolidator(store.database, sentences, quoter, store.options.clock, stages)
+            self.rewriter = rewriter = Rewriter(store.database, clock, attempts, writer)
+            self.writing = self._worker(lambda: rewriter.work(store.closing.is_set))
+        self.consolidator = Consolidator(
+            store.database, quoter, clock, embedder=sentences, attempts=attempts, stages=stages
+        )
         hasher = Hasher.of(store.erasure_key)
-        self.eraser = Eraser(store.database, store.options.clock, Digests(store.erasure_key), hasher)
-        self.connections = Connections(store.database, store.options.clock, self.eraser.told)
+        self.eraser = Eraser(store.database, clock, Digests(store.erasure_key), hasher)
+        self.connections = Connections(store.database, clock, attempts, self.eraser.told)
         self.linker = Linker(
-            store.database, sentences, store.options.clock,
-            lambda: (self.generation.recaller, self.generation.residents), term_key=store.term_key,
+            store.database, clock, attempts, lambda: (self.generation.recaller, self.generation.residents),
+            embedder=sentences, term_key=store.term_key,
         )  # fmt: skip
-        self.grouper = Grouper(store.database, quoter, store.options.clock)
-        self.learner = Learner(store.database, lambda: self.generation.residents, term_key=store.term_key)
+        self.grouper = Grouper(store.database, quoter, clock, attempts)
+        self.learner = Learner(
+            store.database, clock, attempts, lambda: self.generation.residents, term_key=store.term_key
+        )
         files = Files(
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
         )  # fmt: skip
         self.pruner = Pruner(
-            database=store.database, clock=store.options.clock, indexer=lambda: self.generation.indexer,
-            eraser=self.eraser, closing=store.closing,
+            database=store.database, clock=clock, indexer=lambda: self.generation.indexer,
+            eraser=self.eraser, attempts=attempts, closing=store.closing,
         )  # fmt: skip
-        self.prover = Prover(files, self.eraser, hasher, store.options.clock, closing=store.closing)
+        self.prover = Prover(files, self.eraser, hasher, clock, attempts=attempts, closing=store.closing)
         # Each has a thread of its own, so that none waits for another: messages get their vectors while summaries are
         # made, proofs look through every file once for all that was erased meanwhile, pruning gives way to writers for
         # as long as it works, and the one above waits for its writer.
-        self.indexing = BackgroundWorker(lambda: self.generation.indexer.work(), at_once=True)
-        self.consolidating = BackgroundWorker(self.consolidate)
-        self.proving = BackgroundWorker(lambda: self.prover.work())
-        self.pruning = BackgroundWorker(self.pruner.work)
+        self.indexing = self._worker(lambda: self.generation.indexer.work(), at_once=True)
+        self.consolidating = self._worker(self.consolidate)
+        self.proving = self._worker(lambda: self.prover.work())
+        self.pruning = self._worker(self.pruner.work)
+
+    def _worker(self, work: Callable[[], object], *, at_once: bool = False) -> BackgroundWorker:
+        """A worker that, before each round, starts the others again where they ended."""
+
+        def watch_and_work() -> None:
+            self.revive()
+            work()
+
+        return BackgroundWorker(watch_and_work, at_once=at_once, are_waiting=self.attempts.are_waiting)
 
     def consolidate(self, *, all_that_wait: bool = False) -> int:
         """Bring what is derived up with what was said, where it is due or, if asked, everywhere.
@@ -127,12 +147,16 @@ class Parts:
         store_closes = self._store.closing.is_set
         until = store_closes if all_that_wait else (lambda: store_closes() or self.pruner.at_work)
         done = self.consolidator.finish(until) if all_that_wait else self.consolidator.work(until)
-        if done and self._writing is not None:
-            self._writing.notify()
+        if done and self.writing is not None:
+            self.writing.notify()
         self.connections.work()
         for stage in (self.linker, self.grouper, self.learner):
             stage.work(until)
         return done
+
+    def revive(self) -> dict[str, str]:
+        """Start each background thread again that ended; returns what cannot be started, with what ended it."""
+        return {name: worker.problem or "" for name, worker in self._workers.items() if not worker.revive()}
 
     def serving(self) -> Generation:
         """The generation in use; where another process has moved the store to a new one, that.
@@ -163,27 +187,36 @@ class Parts:
 
     def start(self) -> None:
         """Begin to work in the background."""
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.start()
 
     def notify(self) -> None:
         """Something was committed."""
         self.indexing.notify()
         self.consolidating.notify()
-        if self._writing is not None:
-            self._writing.notify()
+        if self.writing is not None:
+            self.writing.notify()
+
+    def try_again(self) -> None:
+        """Have the background look at what was set aside and is queued again."""
+        self.attempts.look_again()
+        for worker in self._workers.values():
+            worker.notify()
 
     def stop_background(self) -> None:
         """Finish the round at hand of each kind of background work, and begin no other."""
         if self._store.options.summary_writer is not None:
             self._store.options.summary_writer.stop()
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.stop()
 
     @property
-    def _workers(self) -> list[BackgroundWorker]:
-        workers = [self.indexing, self.consolidating, self.proving, self.pruning]
-        return workers if self._writing is None else [*workers, self._writing]
+    def _workers(self) -> dict[str, BackgroundWorker]:
+        workers = {
+            "indexing": self.indexing, "consolidation": self.consolidating, "proofs of erasures": self.proving,
+            "pruning": self.pruning,
+        }  # fmt: skip
+        return workers if self.writing is None else {**workers, "writing": self.writing}
 
     def close(self) -> None:
         """Break the background work off where it can go on, close the database, and let go of the folder."""
@@ -242,6 +275,7 @@ def _joined(options: Options, directory: DataDirectory | None, database: Databas
             store_id=store_settings.set_once(db, "store_id", secrets.token_hex(4)),
             term_key=bytes.fromhex(store_settings.set_once(db, "term_key", secrets.token_hex(16))),
             erasure_key=bytes.fromhex(store_settings.set_once(db, suppression.KEY, secrets.token_hex(32))),
+            attempts=Attempts(database, options.clock),
         )
     return Parts(directory, store, _generation(store, name, embedder, space_id))
 
@@ -270,8 +304,9 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
         term_key=store.term_key, space_id=space_id, redacts=store.options.redact_secrets,
     )  # fmt: skip
     indexer = Indexer(
-        database, index, rememberer, residents, space_id=space_id, threshold=threshold, closing=store.closing
-    )
+        database, index, rememberer, residents,
+        attempts=store.attempts, space_id=space_id, threshold=threshold, closing=store.closing,
+    )  # fmt: skip
     return Generation(
         database=database,
         embedder=name,

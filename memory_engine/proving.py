@@ -2,14 +2,16 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from memory_engine.attempts import Attempts
 from memory_engine.canaries import WINDOW, Hasher, Hashes, Scanned, Sieve, scan
 from memory_engine.erasure import Eraser, Going
 from memory_engine.errors import StoreUnavailable
@@ -19,8 +21,11 @@ from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import receipts, scopes, standing
 from memory_engine.storage.database import Database
 from memory_engine.storage.receipts import Pending
+from memory_engine.storage.set_aside import OF_STORE, Item
 from memory_engine.vectors.chroma import Chroma
 
+#: What its failures are kept under.
+_STAGE = "proving"
 #: Bytes of rows that are hashed together.
 _BLOCK = 4 * 1024 * 1024
 
@@ -39,8 +44,18 @@ class Files:
 class Prover:
     """Brings the receipts of one store from "pending" to "done"."""
 
-    def __init__(self, files: Files, eraser: Eraser, hasher: Hasher, clock: Clock, *, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        files: Files,
+        eraser: Eraser,
+        hasher: Hasher,
+        clock: Clock,
+        *,
+        attempts: Attempts,
+        closing: threading.Event,
+    ) -> None:
         """Take the parts, and the event that breaks a proof off; it is begun anew when the store is next opened."""
+        self._attempts = attempts
         self._database = files.database
         self._folder = files.folder
         self._chroma = files.chroma
@@ -54,23 +69,40 @@ class Prover:
     def work(self, progress: Progress = no_progress) -> int:
         """Prove every receipt that is pending; how many are done now.
 
+        A receipt that cannot be read is left for later, after the last attempt set aside; the others are proved.
+
         Raises:
             MemoryEngineError: the store or the index does not answer; what is not proved stays pending.
         """
         with self._one_at_a_time:
             with self._database.read() as db:
-                waiting = receipts.pending(db)
-            if not waiting:
+                pending = receipts.pending(db)
+            held_back = self._attempts.held_back(_STAGE) if pending else {}
+            keys, wanted = set[ScopeKey](), dict[str, Hashes]()
+            for receipt in pending:
+                failed = held_back.get((OF_STORE, receipt.receipt_id))
+                item = Item(key=OF_STORE, stage=_STAGE, name=receipt.receipt_id, has_failed=failed is not None)
+                if not failed and self._attempts.made(item, partial(self._prepare, receipt, wanted, progress)):
+                    keys.update(receipt.scopes)
+            if not wanted:
                 return 0
-            for receipt in waiting:
-                if receipt.kind in ("user", "namespace"):
-                    for key in receipt.scopes:
-                        progress("removing rows", 0)
-                        self._eraser.remove_hidden(key, Going(receipt_id=receipt.receipt_id, owner=receipt.owner))
-                        self._serving().residents.forget(key)
-            self._clean_index({key for receipt in waiting for key in receipt.scopes}, progress)
+            self._clean_index(keys, progress)
             self._database.compact(self._closing)
-            return self._prove(waiting, progress)
+            return self._prove(wanted, progress)
+
+    def _prepare(self, receipt: Pending, wanted: dict[str, Hashes], progress: Progress) -> None:
+        """Remove the rows that a receipt stands for, and note what is looked for."""
+        scopes_of_it = receipt.scopes
+        if receipt.kind in ("user", "namespace"):
+            for key in scopes_of_it:
+                progress("removing rows", 0)
+                self._eraser.remove_hidden(key, Going(receipt_id=receipt.receipt_id, owner=receipt.owner))
+                self._serving().residents.forget(key)
+        wanted[receipt.receipt_id] = self._canaries(receipt.receipt_id)
+
+    def _canaries(self, receipt_id: str) -> Hashes:
+        with self._database.read() as db:
+            return np.frombuffer(receipts.canaries(db, receipt_id), "<u8")
 
     def verify(self, receipt_id: str, progress: Progress = no_progress) -> dict[str, Any]:
         """Look once more for what a receipt stands for, and keep what was found with the receipt.
@@ -80,19 +112,18 @@ class Prover:
         """
         with self._one_at_a_time:
             self._database.compact(self._closing)
-            seen = self._seen([receipt_id], progress)
+            seen = self._seen({receipt_id: self._canaries(receipt_id)}, progress)
             with self._database.write() as db:
                 receipts.write(db, receipt_id, scan=seen[receipt_id])
             return seen[receipt_id]
 
-    def _prove(self, waiting: Sequence[Pending], progress: Progress) -> int:
-        ids = [receipt.receipt_id for receipt in waiting]
-        seen = self._seen(ids, progress)
+    def _prove(self, wanted: Mapping[str, Hashes], progress: Progress) -> int:
+        seen = self._seen(wanted, progress)
         if any(found["found"] for found in seen.values()):
             # What SQLite moved within a page can leave a copy where no row is.
             progress("writing the database anew", 0)
             self._database.rewrite()
-            seen = {name: {**found, "rewritten": True} for name, found in self._seen(ids, progress).items()}
+            seen = {name: {**found, "rewritten": True} for name, found in self._seen(wanted, progress).items()}
         now, done = to_micros(self._clock.now()), 0
         with self._database.write() as db:
             for name, found in seen.items():
@@ -102,10 +133,8 @@ class Prover:
                 done += proved
         return done
 
-    def _seen(self, receipt_ids: Sequence[str], progress: Progress) -> dict[str, dict[str, Any]]:
+    def _seen(self, wanted: Mapping[str, Hashes], progress: Progress) -> dict[str, dict[str, Any]]:
         """What the files and the rows hold of each receipt's canaries."""
-        with self._database.read() as db:
-            wanted = {name: np.frombuffer(receipts.canaries(db, name), "<u8") for name in receipt_ids}
         every = np.unique(np.concatenate([*wanted.values(), np.zeros(0, np.uint64)]))
         progress("looking through every byte", 0)
         scanned = self._scanned(every)

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from memory_engine import archive
+from memory_engine.attempts import Attempts
 from memory_engine.erasure import Eraser, Gone
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.indexing import Indexer
@@ -29,6 +31,7 @@ from memory_engine.storage import (
 )
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.retention_policies import Written
+from memory_engine.storage.set_aside import Item
 from memory_engine.strata import Listing, OutlivedSummaries, Recalls, Stratum, Versions
 
 #: Rows that go in one transaction: writers wait for no longer than these take.
@@ -40,6 +43,8 @@ _OF_INDEX = 2_000
 _EVERY = timedelta(days=1)
 #: The store's setting that says when all namespaces were last pruned.
 _LAST = "pruned_at"
+#: What its failures are kept under, and the name of the item that is a scope as a whole.
+_STAGE, _SCOPE = "pruning", "scope"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +81,8 @@ class Pruner:
     indexer: Callable[[], Indexer]
     #: Knows who keeps copies of messages, and what was erased.
     eraser: Eraser
+    #: Of the daily pruning, by scope.
+    attempts: Attempts
     #: Breaks the work off after the piece at hand; what is left goes with the next pruning.
     closing: threading.Event
     #: What policies can speak of besides messages, by name.
@@ -125,10 +132,8 @@ class Pruner:
             StoreError: the store does not answer; what went is gone, and the rest goes with the next pruning.
         """
         chosen, now = policy or self.policy(namespace).policy, to_micros(self.clock.now())
-        with self.database.read() as db:
-            keys = [key for _, key in scopes.of_namespace(db, namespace)]
         shares: dict[tuple[str, str, str], Share] = {}
-        for key in keys:
+        for key in self._scopes(namespace):
             cuts = self._cuts(key, chosen, now)
             for share in (cut.share for cut in cuts) if dry_run else self._done(key, cuts, now):
                 name = (share.stratum, share.rule, share.action)
@@ -145,26 +150,47 @@ class Pruner:
             StoreError: the store does not answer.
         """
         with self.database.read() as db:
-            last = store_settings.setting(db, _LAST)
-        return None if last is None else from_micros(int(last))
+            last = _moment(store_settings.setting(db, _LAST))
+        return None if last is None else from_micros(last)
 
     def work(self) -> None:
-        """Prune every namespace by its policy, if that was not done for a day.
+        """Prune every namespace by its policy, if that was not done for a day; before that what failed.
+
+        A scope that cannot be pruned is left for later, after the last attempt set aside; the others are pruned.
 
         Raises:
             MemoryEngineError: the store or the index does not answer; it is tried again.
         """
+        for item in self.attempts.due(_STAGE):
+            self.attempts.made(item, partial(self._prune_scope, item.key))
         now = to_micros(self.clock.now())
         with self.database.read() as db:
-            last, names = store_settings.setting(db, _LAST), scopes.namespaces(db)
-        if last is not None and 0 <= now - int(last) < _EVERY // timedelta(microseconds=1):
+            last, names = _moment(store_settings.setting(db, _LAST)), scopes.namespaces(db)
+        if last is not None and 0 <= now - last < _EVERY // timedelta(microseconds=1):
             return
-        for name in names:
-            self.prune(name)
+        held_back = self.attempts.held_back(_STAGE)
+        for key in (key for name in names for key in self._scopes(name)):
+            failed = held_back.get((key, _SCOPE))
+            if not failed:
+                item = Item(key=key, stage=_STAGE, name=_SCOPE, has_failed=failed is not None)
+                self.attempts.made(item, partial(self._prune_scope, key))
             if self.closing.is_set():
                 return
         with self.database.write() as db:
             store_settings.put(db, _LAST, str(now))
+
+    def _scopes(self, namespace: str) -> list[ScopeKey]:
+        with self.database.read() as db:
+            return [key for _, key in scopes.of_namespace(db, namespace)]
+
+    def _prune_scope(self, key: ScopeKey) -> None:
+        now = to_micros(self.clock.now())
+        with self.database.read() as db:
+            written = retention_policies.find(db, key.namespace_id)
+        cuts = self._cuts(key, DEFAULT_POLICY if written is None else written.policy, now)
+        done = list(self._done(key, cuts, now))
+        if any(share.rows and share.action == "remove" for share in done):
+            self._give_back()
 
     def restore_messages(self, scope: Scope, message_ids: Sequence[str]) -> int:
         """Bring back messages that were marked, all of them or none; how many.
@@ -327,6 +353,14 @@ class Pruner:
             scopes.take_changes(db, key, 1)
         for some in _slices(sorted(seqs), _OF_INDEX):
             self.indexer().replace(key, some)
+
+
+def _moment(setting: str | None) -> int | None:
+    """The microseconds that a setting says; None where it says none."""
+    try:
+        return None if setting is None else int(setting)
+    except ValueError:
+        return None
 
 
 def _cut(key: ScopeKey, rule: Rule, rows: Rows, taken: set[Any], now: int) -> _Cut:

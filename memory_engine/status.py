@@ -5,9 +5,23 @@ from dataclasses import dataclass
 from memory_engine.errors import StoreError
 from memory_engine.joining import Parts
 from memory_engine.models import Stats
-from memory_engine.storage import changes, links, messages, migrations, outbox, patterns, receipts, scopes, summaries
+from memory_engine.storage import (
+    changes,
+    links,
+    messages,
+    migrations,
+    outbox,
+    patterns,
+    receipts,
+    scopes,
+    set_aside,
+    summaries,
+)
 from memory_engine.storage.database import Database
+from memory_engine.storage.set_aside import SetAside
 
+#: Items set aside that are named.
+_SHOWN = 100
 #: The number of a namespace that was never used.
 _NONE = -1
 
@@ -18,6 +32,11 @@ class PartStatus:
 
     ok: bool
     detail: str
+    #: Whether requests can be served with it as it is.
+    serves: bool = True
+    #: Background work that was set aside, newest first, and how much there is of it.
+    items: tuple[SetAside, ...] = ()
+    count: int = 0
 
 
 def stats(database: Database, namespace: str) -> Stats:
@@ -33,14 +52,17 @@ def stats(database: Database, namespace: str) -> Stats:
         )
 
 
-def of_parts(parts: Parts) -> dict[str, PartStatus]:
-    """How the parts are: database, vectors, embedder, outbox, and what else there is something to say of."""
+def of_parts(parts: Parts, namespace: str | None = None) -> dict[str, PartStatus]:
+    """How the parts are: database, vectors, embedder, outbox, and what else there is something to say of.
+
+    Background threads that ended are started again. What was set aside is of a namespace, or of all.
+    """
     try:
         with parts.database.read() as db:
             waiting, _ = outbox.lag(db)
             changed = changes.count(db)
     except StoreError as exc:
-        return {"database": PartStatus(ok=False, detail=exc.message)}
+        return {"database": PartStatus(ok=False, detail=exc.message, serves=False)}
     dialect = "SQLite" if parts.database.is_sqlite else "PostgreSQL"
     problem, generation = parts.indexing.problem, parts.generation
     embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
@@ -50,6 +72,7 @@ def of_parts(parts: Parts) -> dict[str, PartStatus]:
         | _losses(parts.database)
         | _erasures(parts)
         | _pruning(parts)
+        | _background(parts, namespace)
         | {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
             "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
@@ -72,7 +95,7 @@ def _summaries(parts: Parts) -> dict[str, PartStatus]:
 def _erasures(parts: Parts) -> dict[str, PartStatus]:
     """How many erasures are not proved yet, where there is one."""
     with parts.database.read() as db:
-        waiting = len(receipts.pending(db))
+        waiting = receipts.count_pending(db)
     if not waiting:
         return {}
     problem = parts.proving.problem
@@ -83,6 +106,21 @@ def _pruning(parts: Parts) -> dict[str, PartStatus]:
     """What keeps the day's pruning from being done, where there is such a thing."""
     problem = parts.pruning.problem
     return {} if problem is None else {"pruning": PartStatus(ok=False, detail=problem)}
+
+
+def _background(parts: Parts, namespace: str | None) -> dict[str, PartStatus]:
+    """Threads that cannot be started again, or else what was set aside, where there is such a thing."""
+    if ended := parts.revive():
+        detail = "; ".join(f"{name}: {problem}" for name, problem in ended.items())
+        return {"background": PartStatus(ok=False, detail=f"Threads cannot be started: {detail}", serves=False)}
+    with parts.database.read() as db:
+        everywhere = set_aside.count(db)
+        count = everywhere if namespace is None else set_aside.count(db, namespace)
+        items = set_aside.listed(db, limit=_SHOWN, namespace=namespace) if count else []
+    if not everywhere:
+        return {}
+    detail = f"{everywhere:,} items were set aside after repeated errors: see `memory-engine doctor`"
+    return {"background": PartStatus(ok=False, detail=detail, items=tuple(items), count=count)}
 
 
 def _losses(database: Database) -> dict[str, PartStatus]:

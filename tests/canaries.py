@@ -16,7 +16,7 @@ from api.server import use_one_thread
 from api.services import Services
 from assistant import PromptRequest, Settings
 from assistant.storage import model_log, tool_log
-from memory_engine import MemoryEngine, NewMessage, Scope
+from memory_engine import MemoryEngine, NewMessage, Page, Scope
 from memory_engine.digests import Digests
 from memory_engine.models import random_id, to_micros
 from memory_engine.retention import Policy, Rule
@@ -78,6 +78,7 @@ def plant(settings: Settings, owners: list[Owner]) -> None:
         first, *others = owners
         _speak(services, first)
         _join(services, first)
+        _fork(services, first)
         services.engine.consolidate()
         _derive(services, first)
         _keep(services, first)
@@ -113,6 +114,20 @@ def _speak(services: Services, owner: Owner) -> None:
         "note": [note.name],
         "tool_call": [logged["log_id"]],
     }
+
+
+def _fork(services: Services, owner: Owner) -> None:
+    """A conversation with an answer that was regenerated."""
+    engine, scope, name = services.engine, owner.scope, f"fork-{canary()}"
+    asked = NewMessage(role="user", text=f"Who has the key of {canary()}?")
+    for _ in range(2):
+        followed = engine.following.follow(name, [asked], scope=scope)
+        answer = NewMessage(role="assistant", text=f"It is with {canary()}.")
+        engine.following.answer(name, [answer], after=followed.last, scope=scope)
+    rows, _ = engine.history.messages(name, Page(limit=9), all_branches=True, scope=scope)
+    owner.ids["conversation"].append(name)
+    owner.ids["message"] += [row.message_id for row in rows]
+    owner.ids["thread"].append(rows[0].thread_id)
 
 
 def _join(services: Services, owner: Owner) -> None:

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from api.deps import CallerDep, ServicesDep
 from api.lanes import LaneRoute
+from memory_engine import PartStatus
 
 router = APIRouter(route_class=LaneRoute)
 WEB = Path(str(files("api"))) / "web"
@@ -23,14 +24,14 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", tags=["service"])
 def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
-    """Whether requests can be served, part by part; 503 when the database does not answer.
+    """Report whether requests can be served, part by part.
 
-    The details, which count what waits in the whole store, are for the service's own machine.
+    The status is 503 when the database does not answer or a background thread cannot be started again. The part
+    `background` names work that was set aside: of the key's namespace, without a key of all of them. The details,
+    which count what waits in the whole store, are for the service's own machine.
     """
-    parts: dict[str, Any] = {
-        name: {"status": "ok" if part.ok else "degraded", "detail": part.detail}
-        for name, part in services.engine.parts().items()
-    }
+    found = services.engine.parts(caller.namespace)
+    parts: dict[str, Any] = {name: _part(part) for name, part in found.items()}
     settings = services.settings
     if settings.has_model:
         parts["model"] = {
@@ -40,11 +41,28 @@ def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
     else:
         detail = "No model is configured: the offline responder quotes what is remembered."
         parts["model"] = {"status": "offline", "detail": detail}
+    if failures := services.assistant.chat_proxy.failures:
+        counted = ", ".join(f"{code} {count}" for code, count in sorted(failures.items()))
+        parts["chat"] = {"status": "ok", "detail": f"What went wrong beside answers since the start: {counted}."}
     if not caller.is_machine:
         parts = {name: {**part, "detail": ""} for name, part in parts.items()}
     degraded = [name for name, part in parts.items() if part["status"] == "degraded"]
-    status = 503 if "database" in degraded else 200
+    status = 200 if all(part.serves for part in found.values()) else 503
     return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts}, status)
+
+
+def _part(part: PartStatus) -> dict[str, Any]:
+    shown: dict[str, Any] = {"status": "ok" if part.ok else "degraded", "detail": part.detail}
+    if part.count:
+        items = [
+            {
+                "stage": item.stage, "thread_id": item.thread_id, "item": item.item, "error": item.error,
+                "attempts": item.attempts, "failed_at": item.failed_at // 1_000_000,
+            }
+            for item in part.items
+        ]  # fmt: skip
+        shown |= {"count": part.count, "items": items}
+    return shown
 
 
 @router.get("/openapi.json", include_in_schema=False)

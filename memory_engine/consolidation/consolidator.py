@@ -3,7 +3,9 @@
 import itertools
 import threading
 from collections.abc import Sequence
+from functools import partial
 
+from memory_engine.attempts import Attempts
 from memory_engine.consolidation import segments
 from memory_engine.consolidation.quoting import Quotable, Quoter, quotable_in
 from memory_engine.consolidation.sentences import Sentence
@@ -30,13 +32,21 @@ class Consolidator:
     """Keeps the summaries of one store up with what was said."""
 
     def __init__(
-        self, database: Database, embedder: Embedder, quoter: Quoter, clock: Clock, stages: Sequence[Stage]
+        self,
+        database: Database,
+        quoter: Quoter,
+        clock: Clock,
+        *,
+        embedder: Embedder,
+        attempts: Attempts,
+        stages: Sequence[Stage],
     ) -> None:
         """Take a local embedder, which tells topics apart, and the stages that a conversation goes on to."""
         self._database = database
         self._embedder = embedder
         self._quoter = quoter
         self._clock = clock
+        self._attempts = attempts
         self._stages = stages
         self._alone = threading.Lock()  # two at once would do the same work
 
@@ -60,19 +70,20 @@ class Consolidator:
         """Each conversation once: one that is spoken in without a pause would be due again at once, and for ever."""
         done = 0
         with self._alone:
+            now = to_micros(self._clock.now())
             with self._database.read() as db:
-                waiting = summaries.due(db, quiet_since=quiet_since, messages=_MANY_MESSAGES)
-            for key, thread_id in waiting:
+                waiting = summaries.due(db, quiet_since=quiet_since, messages=_MANY_MESSAGES, now=now)
+            for item in waiting:
                 if until():
                     break
-                done += self._one(key, thread_id)
+                done += self._attempts.made(item, partial(self._one, item.key, item.name))
         return done
 
-    def _one(self, key: ScopeKey, thread_id: str) -> bool:
+    def _one(self, key: ScopeKey, thread_id: str) -> None:
         with self._database.read() as db:
             queued = summaries.queued(db, key, thread_id)
             if queued is None:
-                return False
+                return
             first = summaries.open_segment(db, queued)
             changes = scopes.marks(db, queued.key)[1]
             said = self._said(db, queued.key, summaries.seqs_to_sum_up(db, queued.key, queued.thread_id, first))
@@ -85,7 +96,6 @@ class Consolidator:
             scopes.take_changes(db, queued.key, 0)  # locks the scope: nothing is edited or erased meanwhile
             if scopes.marks(db, queued.key)[1] == changes and summaries.take_from_queue(db, queued):
                 summaries.replace_from(db, queued, first, made, self._stages)
-        return True
 
     def _said(self, db: Transaction, key: ScopeKey, seqs: Sequence[int]) -> list[Message]:
         found = messages.by_seqs(db, key, seqs)

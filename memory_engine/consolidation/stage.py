@@ -3,6 +3,15 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from memory_engine.attempts import Attempts
+from memory_engine.models import to_micros
+from memory_engine.ports import Clock
+from memory_engine.storage import derivation_queue
+from memory_engine.storage.database import Database
+from memory_engine.storage.derivation_queue import Stage, Waiting
 
 #: Asked before each conversation: whether the rest is left for another time.
 Until = Callable[[], bool]
@@ -16,21 +25,34 @@ def never() -> bool:
 class StageWorker(ABC):
     """Does its work for one conversation after another, each in one transaction, so that it can be broken off."""
 
-    def __init__(self) -> None:
+    #: The stage of the derivation queue that it works through.
+    stage: ClassVar[Stage]
+
+    def __init__(self, database: Database, clock: Clock, attempts: Attempts) -> None:
+        self._database = database
+        self._clock = clock
+        self._attempts = attempts
         self._alone = threading.Lock()  # two at once would do the same work
 
     def work(self, until: Until = never) -> int:
         """Look at every conversation that waits, and return how many there were.
+
+        A conversation whose work fails is left for later; after the last attempt it is set aside.
 
         Raises:
             MemoryEngineError: the store, or what else is needed, does not answer; what is done stays done.
         """
         done = 0
         with self._alone:
-            while not until() and self._one():
+            while not until() and (waiting := self._next()) is not None:
+                self._attempts.made(waiting.item, partial(self._one, waiting))
                 done += 1
         return done
 
+    def _next(self) -> Waiting | None:
+        with self._database.read() as db:
+            return derivation_queue.next_for(db, self.stage, to_micros(self._clock.now()))
+
     @abstractmethod
-    def _one(self) -> bool:
-        """Look at one conversation; False when none waits."""
+    def _one(self, waiting: Waiting) -> None:
+        """Look at one conversation."""

@@ -8,6 +8,7 @@ from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress
 from memory_engine.storage import invariants
 from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.links import is_whole, places_of
 
 _BATCH = 500
 
@@ -29,7 +30,9 @@ def evidence(database: Database, repair: bool, progress: Progress) -> Finding:
             for row in wrong[start : start + PIECE]:
                 invariants.redo_link(db, row)
     detail = (
-        f"{len(wrong):,} links are shown by messages that are not there" if wrong else "every link has its evidence"
+        f"{len(wrong):,} links are damaged, or shown by messages that are not there"
+        if wrong
+        else "every link has its evidence"
     )
     advice = REPAIR if wrong else ""
     return Finding(
@@ -38,6 +41,8 @@ def evidence(database: Database, repair: bool, progress: Progress) -> Finding:
 
 
 def _holds(db: Transaction, row: Any) -> bool:
-    pairs = row.detail["places"]
+    if not is_whole(row):
+        return False
+    pairs = places_of(row)
     found = invariants.threads_of(db, ScopeKey(row.namespace_id, row.scope_id), [seq for pair in pairs for seq in pair])
     return all(found.get(a) == row.source_id and found.get(b) == row.target_id for a, b in pairs)

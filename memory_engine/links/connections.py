@@ -2,9 +2,12 @@
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
+from memory_engine.attempts import Attempts
 from memory_engine.checks import check_name
-from memory_engine.errors import ConversationNotFound, InvalidInput, LinkNotFound
+from memory_engine.errors import ConversationNotFound, InvalidInput, LinkNotFound, MemoryEngineError
 from memory_engine.links import graph
 from memory_engine.links.graph import Neighbourhood
 from memory_engine.models import Link, RecallHit, Scope, ScopeKey, to_micros
@@ -12,6 +15,7 @@ from memory_engine.ports import Clock, Told
 from memory_engine.storage import derivation_queue, links, messages, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.links import NewLink
+from memory_engine.storage.set_aside import OF_STORE, Item
 from memory_engine.storage.threads import Thread
 
 #: The deepest neighbourhood that is drawn.
@@ -24,14 +28,24 @@ _OFTEN = 3.0
 _MOST_LATER = 1_000
 
 
+class _Recalled(NamedTuple):
+    """A prompt, of which is still to be noted what it recalled."""
+
+    scope: Scope
+    conversation_id: str
+    message_id: str
+    hits: tuple[RecallHit, ...]
+
+
 class Connections:
     """The links of one store."""
 
-    def __init__(self, database: Database, clock: Clock, told: Told) -> None:
+    def __init__(self, database: Database, clock: Clock, attempts: Attempts, told: Told) -> None:
         self._database = database
         self._clock = clock
+        self._attempts = attempts
         self._told = told
-        self._later: deque[tuple[Scope, str, str, tuple[RecallHit, ...]]] = deque(maxlen=_MOST_LATER)
+        self._later: deque[_Recalled] = deque(maxlen=_MOST_LATER)
 
     def of(self, scope: Scope, conversation_id: str) -> list[Link]:
         """A conversation's links, strongest first; refused and faint ones are left out.
@@ -128,20 +142,37 @@ class Connections:
 
     def note_later(self, scope: Scope, conversation_id: str, message_id: str, hits: Sequence[RecallHit]) -> None:
         """As `note_recalled`, when the background comes to it; what a process that ends has not noted is lost."""
-        self._later.append((scope, conversation_id, message_id, tuple(hits)))
+        self._later.append(_Recalled(scope, conversation_id, message_id, tuple(hits)))
 
     def work(self) -> int:
         """Note what was put off, and return how many prompts it were.
+
+        A prompt that cannot be noted is tried again later; after the last attempt its conversation is set aside.
 
         Raises:
             StoreError: the store does not answer.
         """
         done = 0
-        while self._later:
-            self.note_recalled(*self._later[0])
-            self._later.popleft()
-            done += 1
+        for _ in range(len(self._later)):
+            recalled = self._later.popleft()
+            try:
+                done += self._note(recalled)
+            except MemoryEngineError:
+                self._later.appendleft(recalled)
+                raise
         return done
+
+    def _note(self, recalled: "_Recalled") -> bool:
+        with self._database.read() as db:
+            key = scopes.find_scope(db, recalled.scope) or OF_STORE
+            thread_id = threads.id_of(db, key.namespace_id, recalled.conversation_id)
+        item = Item(key=key, stage="connections", name=thread_id or recalled.message_id, thread_id=thread_id)
+        if not self._attempts.waits(item) and self._attempts.made(item, partial(self.note_recalled, *recalled)):
+            self._attempts.settle(key, item.stage, [item.name])
+            return True
+        if self._attempts.waits(item):
+            self._later.append(recalled)
+        return False
 
     def note_recalled(self, scope: Scope, conversation_id: str, message_id: str, hits: Sequence[RecallHit]) -> None:
         """A prompt for this message held these hits: links to their conversations were used, or begin.

@@ -7,12 +7,13 @@ likely others; so a link costs the same whatever the number of conversations.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_engine.attempts import Attempts, unless_damaged
 from memory_engine.consolidation.stage import StageWorker
-from memory_engine.errors import ConversationNotFound
 from memory_engine.lexical.analysis import analyse, stems_of, term_ids, words_of
 from memory_engine.links import shared_words
 from memory_engine.links.grouper import linked_with
@@ -52,28 +53,26 @@ _WHOLE = 500
 class Linker(StageWorker):
     """Keeps the links of one store up with its conversations."""
 
+    stage = "links"
+
     def __init__(
         self,
         database: Database,
-        embedder: Embedder,
         clock: Clock,
+        attempts: Attempts,
         recall: Callable[[], tuple[Recaller, ResidentScopes]],
         *,
+        embedder: Embedder,
         term_key: bytes,
     ) -> None:
         """Take a local embedder for summaries, and a function that tells who recalls at the moment."""
-        super().__init__()
-        self._database = database
+        super().__init__(database, clock, attempts)
         self._embedder = embedder
-        self._clock = clock
         self._recall = recall
         self._term_key = term_key
 
-    def _one(self) -> bool:
+    def _one(self, to_link: Waiting) -> None:
         with self._database.read() as db:
-            to_link = derivation_queue.next_for(db, "links")
-            if to_link is None:
-                return False
             thread = threads.by_id(db, to_link.key, to_link.thread_id)
             newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
         said = [message for message in newest if not message.quarantined]
@@ -86,7 +85,6 @@ class Linker(StageWorker):
                 grouped = joined.intersection(linked_with(db, to_link.key, thread.thread_id, now))
                 for member in sorted({thread.thread_id, *grouped}):
                     derivation_queue.enqueue(db, to_link.key, member, "group")
-        return True
 
     def _standing(self, db: Transaction, to_link: Waiting, made: Sequence[NewLink]) -> list[NewLink]:
         """Those of the links whose messages are all there still; who edits one queues its conversation anew."""
@@ -106,26 +104,31 @@ class Linker(StageWorker):
         lengths = {other: catalogue.extents[other].words for word in words for other in word.there}
         found = shared_words.shared(words, conversations, catalogue.extents[here].words, lengths)
         likely = sorted(found, key=lambda other: (-found[other].score, other))[:_COMPARED]
-        made = []
         with self._database.read() as db:
             mine = self._gist(summaries.of_whole(db, thread))
-            for other in likely:
-                met = threads.find_thread(db, thread.key, str(catalogue.conversations[other]))
-                if met is None:
-                    continue
-                likeness = float(mine @ self._gist(summaries.of_whole(db, met)))
-                weight = shared_words.weight(found[other].score, likeness)
-                if weight >= _LEAST:
-                    places = _places(memory, found[other], spoken, other)
-                    named = tuple(surfaces[term] for term in found[other].terms)
-                    kind = _kind(thread, met, found[other], catalogue, (here, other))
-                    made.append(
-                        NewLink(
-                            source_id=thread.thread_id, target_id=met.thread_id, kind=kind, weight=weight,
-                            made_by=MADE_BY, words=named, places=places,
-                        )
-                    )  # fmt: skip
+        made = []
+        for other in likely:
+            name = str(catalogue.conversations[other])
+            if (read := unless_damaged(partial(self._read_other, thread, name), None)) is None:
+                continue
+            met, gist = read
+            weight = shared_words.weight(found[other].score, float(mine @ gist))
+            if weight >= _LEAST:
+                made.append(
+                    NewLink(
+                        source_id=thread.thread_id, target_id=met.thread_id, weight=weight, made_by=MADE_BY,
+                        kind=_kind(thread, met, found[other], catalogue, (here, other)),
+                        words=tuple(surfaces[term] for term in found[other].terms),
+                        places=_places(memory, found[other], spoken, other),
+                    )
+                )  # fmt: skip
         return made
+
+    def _read_other(self, thread: Thread, conversation_id: str) -> tuple[Thread, NDArray[np.float64]] | None:
+        """Another conversation of the scope, and the direction of its summary; None where it is gone."""
+        with self._database.read() as db:
+            met = threads.find_thread(db, thread.key, conversation_id)
+            return None if met is None else (met, self._gist(summaries.of_whole(db, met)))
 
     def _terms(self, said: Sequence[Message]) -> tuple[dict[int, list[int]], dict[int, str]]:
         """The places of each term's messages, and a word that stands for it."""
@@ -149,12 +152,12 @@ class Linker(StageWorker):
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
     def _by_reference(self, thread: Thread, said: Sequence[Message], to_link: Waiting) -> list[NewLink]:
-        made = []
+        made: list[NewLink] = []
         for message in said:
             if message.seq < to_link.first_seq or not message.recallable or message.role not in ("user", "assistant"):
                 continue
             for name in ids_in(message.text):
-                made += self._named(thread, message, name)
+                made += unless_damaged(partial(self._named, thread, message, name), [])
             for reference in references_in(message.text, message.created_at):
                 made += self._resolved(thread, message, reference)
         return made
@@ -183,10 +186,8 @@ class Linker(StageWorker):
                 as_of=message.created_at,
                 exclude_conversation_ids=(thread.conversation_id,),
             )
-            try:
-                hits = self._recall()[0].nearest(thread.key, query)
-            except ConversationNotFound:  # it was erased meanwhile
-                return []
+            # Nothing where what it points to was erased meanwhile.
+            hits = unless_damaged(partial(self._recall()[0].nearest, thread.key, query), None) or ()
             best = [hit for hit in hits if hit.thread_id == hits[0].thread_id]
             is_clear = 2 * len(best) > _RESOLVED
             if best and best[0].score >= _score_needed(reference, start, is_clear=is_clear):

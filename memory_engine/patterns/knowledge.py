@@ -34,7 +34,7 @@ class Patterns:
         with self._database.read() as db:
             key = scopes.find_scope(db, scope)
             found = [] if key is None else patterns.in_scope(db, key, kind)
-        shown = [pattern for pattern in found if pattern.support >= LEAST_SUPPORT[pattern.kind]]
+        shown = [pattern for pattern in found if pattern.support >= LEAST_SUPPORT.get(pattern.kind, 1)]
         return [pattern for pattern in shown if everything or pattern.stands]
 
     def in_force(self, scope: Scope, limit: int) -> list[Pattern]:

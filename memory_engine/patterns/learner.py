@@ -8,12 +8,14 @@ from math import log, sqrt
 
 import numpy as np
 
+from memory_engine.attempts import Attempts
 from memory_engine.consolidation.sentences import sentences_of
 from memory_engine.consolidation.stage import StageWorker
 from memory_engine.lexical.analysis import analyse, term_ids
 from memory_engine.models import Message, to_micros
 from memory_engine.patterns import tools
 from memory_engine.patterns.statements import statements_in
+from memory_engine.ports import Clock
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.storage import derivation_queue, messages, patterns, scopes, threads
 from memory_engine.storage.database import Database
@@ -33,18 +35,24 @@ _TOPICS, _OFTEN = 3, 3
 class Learner(StageWorker):
     """Keeps the patterns of one store up with what was said."""
 
-    def __init__(self, database: Database, residents: Callable[[], ResidentScopes], *, term_key: bytes) -> None:
+    stage = "patterns"
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        attempts: Attempts,
+        residents: Callable[[], ResidentScopes],
+        *,
+        term_key: bytes,
+    ) -> None:
         """Take a function that tells who knows the scopes' words at the moment."""
-        super().__init__()
-        self._database = database
+        super().__init__(database, clock, attempts)
         self._residents = residents
         self._term_key = term_key
 
-    def _one(self) -> bool:
+    def _one(self, to_learn: Waiting) -> None:
         with self._database.read() as db:
-            to_learn = derivation_queue.next_for(db, "patterns")
-            if to_learn is None:
-                return False
             thread = threads.by_id(db, to_learn.key, to_learn.thread_id)
             newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
         said = [message for message in newest if not message.quarantined]
@@ -55,7 +63,6 @@ class Learner(StageWorker):
                 in_force = messages.versions_in_recall(db, to_learn.key, [message.seq for message in said])
                 unchanged = {message.seq for message in said if in_force.get(message.seq) == message.version}
                 patterns.write(db, to_learn.key, [each for each in seen if each.seq in unchanged], MADE_BY)
-        return True
 
     def _seen(self, thread: Thread, said: Sequence[Message], to_learn: Waiting) -> list[Sighting]:
         times = {message.seq: to_micros(message.created_at) for message in said}

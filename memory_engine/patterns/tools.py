@@ -1,10 +1,12 @@
 """What the use of tools shows: which follows which, which arguments recur, which calls fail and what then works."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memory_engine.checks import check_values
+from memory_engine.errors import InvalidInput
 from memory_engine.models import Message
 
 #: Characters of an argument's value that is still worth remembering.
@@ -58,15 +60,18 @@ def _shown(kind: str, slot: str, detail: dict[str, Any], seq: int) -> Shown:
 
 
 def _calls(said: Sequence[Message]) -> Iterator[_Call]:
+    """The calls that name a function; a model may reply in other shapes, and what is no call is passed over."""
     answers = {message.tool_call_id: message.text for message in said if message.role == "tool"}
     for message in said:
         for call in message.tool_calls or ():
-            function = call.get("function")
-            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            function = call.get("function") if isinstance(call, Mapping) else None
+            name = function.get("name") if isinstance(function, Mapping) else None
+            if function is None or not isinstance(name, str) or not _can_be_kept(name):
                 continue
-            answer = answers.get(call["id"], "").lower()
+            call_id = call.get("id")
+            answer = answers.get(call_id, "").lower() if isinstance(call_id, str) else ""
             yield _Call(
-                name=function["name"],
+                name=name,
                 arguments=_arguments(function.get("arguments")),
                 failed=any(mark in answer for mark in _FAILED),
                 seq=message.seq,
@@ -77,8 +82,18 @@ def _arguments(raw: object) -> dict[str, Any]:
     """The arguments that are plain values, by name."""
     try:
         found = json.loads(raw) if isinstance(raw, str) else raw
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(found, Mapping):
         return {}
-    return {str(name): value for name, value in found.items() if isinstance(value, str | int | float | bool)}
+    plain = {str(name): value for name, value in found.items() if isinstance(value, str | int | float | bool)}
+    return {name: value for name, value in plain.items() if _can_be_kept(name) and _can_be_kept(value)}
+
+
+def _can_be_kept(value: object) -> bool:
+    """Whether no database refuses it: the arguments of a call are a text that no validator has looked into."""
+    try:
+        check_values(value, "tool_calls")
+    except InvalidInput:
+        return False
+    return True

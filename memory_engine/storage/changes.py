@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage import links, patterns, summaries
 from memory_engine.storage.messages import Derived, derived_rows, in_lists
+from memory_engine.storage.odd_values import is_whole_number, whole_number
 from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
 from memory_engine.storage.scopes import take_changes
 
@@ -27,10 +28,12 @@ def note(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
     patterns.retract(db, key, seqs)
 
 
-def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int, int]]:
-    """Changes that are to be followed, oldest first, as (scope, change_seq, seq)."""
-    query = select(MessageChange).order_by(MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
-    rows = db.execute(query.limit(limit))
+def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int | None, int | None]]:
+    """Changes that are to be followed, oldest first, as (scope, change_seq, seq); None where a row is damaged."""
+    columns = (MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
+    places = (whole_number(MessageChange.change_seq), whole_number(MessageChange.seq))
+    of_scopes = (is_whole_number(MessageChange.namespace_id), is_whole_number(MessageChange.scope_id))
+    rows = db.execute(select(*columns[:2], *places).where(*of_scopes).order_by(*columns).limit(limit))
     return [(ScopeKey(row.namespace_id, row.scope_id), row.change_seq, row.seq) for row in rows]
 
 
@@ -43,6 +46,12 @@ def followed(db: Connection, key: ScopeKey, change_seq: int) -> None:
     """Every change up to this one has been followed."""
     here = (MessageChange.namespace_id == key.namespace_id, MessageChange.scope_id == key.scope_id)
     db.execute(delete(MessageChange).where(*here, MessageChange.change_seq <= change_seq))
+
+
+def drop_damaged(db: Connection, key: ScopeKey) -> None:
+    """Remove the changes that have no place among the others."""
+    here = (MessageChange.namespace_id == key.namespace_id, MessageChange.scope_id == key.scope_id)
+    db.execute(delete(MessageChange).where(*here, ~is_whole_number(MessageChange.change_seq)))
 
 
 def write_version(db: Connection, key: ScopeKey, seq: int, *, version: int, now: int, values: dict[str, Any]) -> bool:

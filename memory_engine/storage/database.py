@@ -1,5 +1,6 @@
 """The two databases' engines: pragmas, the writers' lock, and the door at which their errors stop."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -8,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    MultipleResultsFound,
+    NoResultFound,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from memory_engine.errors import StoreConflict, StoreError, StoreInUse, StoreUnavailable
+from memory_engine.errors import RowRefused, StoreConflict, StoreError, StoreInUse, StoreUnavailable
 from memory_engine.storage import high_water
 from memory_engine.storage.high_water import HighWater
 from memory_engine.waits import waiting
@@ -36,6 +46,8 @@ _COMPANY = text(
 )
 #: Within a transaction the server shows what it showed first.
 _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
+#: How drivers' errors begin that concern a value. SQLite reports a text that is not UTF-8 as an operational error.
+_OF_VALUES = ("Could not decode", "Error binding parameter", "cannot adapt type")
 
 
 class Database:
@@ -257,10 +269,41 @@ class Database:
             self.high_water.close()
 
 
+def readable_rows(connection: Connection, query: Any, values: dict[str, Any] | None = None) -> list[Any]:
+    """Return the rows that a query finds, with U+FFFD in texts that are not UTF-8."""
+    try:
+        return list(connection.execute(query, values).all())
+    except DBAPIError as exc:
+        if not is_of_row(exc):
+            raise
+        with reading_any_text(connection):
+            return list(connection.execute(query, values).all())
+
+
+@contextmanager
+def reading_any_text(connection: Connection) -> Iterator[None]:
+    """Have SQLite read what is not UTF-8 too, with U+FFFD for its bytes. PostgreSQL keeps none."""
+    driver = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.text_factory = _any_text
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
+def _any_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
 def _server_engine(url: str) -> Engine:
     try:
         # The worker and the command line come on top of the request threads.
-        engine = create_engine(url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True)
+        engine = create_engine(
+            url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True, json_deserializer=_read_json
+        )
     except (ArgumentError, ImportError) as exc:
         raise StoreUnavailable(f"The database's URL cannot be used: {exc}.") from exc
     import psycopg
@@ -277,6 +320,14 @@ def _server_engine(url: str) -> Engine:
         return Waiting.connect(*args, **options)
 
     return engine
+
+
+def _read_json(raw: str | bytes) -> Any:
+    """The value of a JSON column. PostgreSQL keeps JSON alone, of any depth: what Python cannot read stays a text."""
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        return raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
 
 
 def _sqlite_engine(url: str, *, writes: bool) -> Engine:
@@ -308,9 +359,21 @@ def _translated() -> Iterator[None]:
     except IntegrityError as exc:
         raise StoreConflict from exc
     except DBAPIError as exc:
-        raise _unavailable(exc.orig) from exc
+        raise _refused(exc) if is_of_row(exc) else _unavailable(exc.orig) from exc
+    except (StatementError, NoResultFound, MultipleResultsFound) as exc:
+        raise _refused(exc) from exc
     except SQLAlchemyError as exc:
         raise StoreError(f"The database does not do as asked: {exc}.") from exc
+
+
+def is_of_row(exc: DBAPIError) -> bool:
+    """Return whether a value is wrong, and the database is well."""
+    return isinstance(exc, DataError) or str(exc.orig).startswith(_OF_VALUES)
+
+
+def _refused(exc: SQLAlchemyError) -> RowRefused:
+    # Without the driver's words, which quote the row.
+    return RowRefused(f"The database cannot read or take a row ({type(exc).__name__}).")
 
 
 def _unavailable(reason: BaseException | None) -> StoreUnavailable:

@@ -20,8 +20,17 @@ def pack(vectors: Vectors) -> tuple[bytes, ...]:
 
 
 def unpack(rows: Sequence[bytes], dimension: int) -> Vectors:
-    """The vectors of stored rows, shape (len(rows), dimension)."""
-    return np.frombuffer(b"".join(rows), dtype="<f2").reshape(-1, dimension).astype(np.float32)
+    """The vectors of stored rows, shape (len(rows), dimension).
+
+    A damaged row gives zeros, as a text without any token does; the doctor finds it and makes it again.
+    """
+    size = 2 * dimension
+    if set(map(len, rows)) - {size}:
+        rows = [row if len(row) == size else bytes(size) for row in rows]
+    vectors = np.frombuffer(b"".join(rows), dtype="<f2").reshape(-1, dimension).astype(np.float32)
+    if not np.isfinite(vectors.sum()):
+        vectors[~np.isfinite(vectors).all(axis=1)] = 0
+    return vectors
 
 
 def ensure_space(db: Connection, space: Space) -> int:
@@ -124,6 +133,12 @@ def lacking(
     which = {"after": after, "until": LAST_SEQ if until is None else until, "most": limit}
     found = by_seqs(db, key, list(db.execute(_LACKING_AFTER, {**_of(key, space_id), **which}).scalars()))
     return [found[seq] for seq in sorted(found)]
+
+
+def lacking_seqs(db: Connection, key: ScopeKey, space_id: int, *, after: int, until: int, limit: int) -> list[int]:
+    """As `lacking`, the places alone, which can be read whatever is in the messages."""
+    which = {"after": after, "until": until, "most": limit}
+    return list(db.execute(_LACKING_AFTER, {**_of(key, space_id), **which}).scalars())
 
 
 def lacking_of(db: Connection, key: ScopeKey, space_id: int, seqs: Sequence[int]) -> list[Message]:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, text, update
 
+from memory_engine.checks import MAX_TEXT_BYTES
 from memory_engine.models import ScopeKey
 from memory_engine.storage import derivation_queue, links, patterns, summaries
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.schema import (
     AssistantThread,
     ChatMessage,
@@ -54,6 +56,8 @@ def _same(one: Any, other: Any, *columns: str) -> ColumnElement[bool]:
     return and_(*(getattr(one, name) == getattr(other, name) for name in columns))
 
 
+#: Words of the longest text that is kept.
+_MOST_WORDS = MAX_TEXT_BYTES
 _IN_SCOPE = ("namespace_id", "scope_id")
 _IN_ORDER = (*_IN_SCOPE, "seq")
 _OF_THREAD = ("namespace_id", "thread_id")
@@ -72,6 +76,15 @@ def stale_derived(space_id: int, dimension: int) -> list[Rule]:
                 MessageEmbedding.space_id == space_id, func.length(MessageEmbedding.vector) != 2 * dimension
             ),
             mend=_delete_of_messages(MessageEmbedding),
+        ),
+        Rule(
+            name="terms",
+            holds="every message's terms are whole",
+            wrong="messages have terms that are not whole",
+            query=_versions_of(MessageTerms).where(
+                or_(func.length(MessageTerms.terms) % 4 != 0, MessageTerms.words < 0, MessageTerms.words > _MOST_WORDS)
+            ),
+            mend=_delete_of_messages(MessageTerms),
         ),
     ]
 
@@ -194,12 +207,13 @@ def _astray(table: Any) -> ColumnElement[bool]:
     return ~exists().where(_same(AssistantThread, table, *_OF_THREAD), AssistantThread.scope_id == table.scope_id)
 
 
-def _queue(name: str, table: Any) -> Rule:
+def _queue(name: str, table: Any, unknown: ColumnElement[bool] | None = None) -> Rule:
+    wrong = _astray(table) if unknown is None else or_(_astray(table), unknown)
     return Rule(
         name=name,
         holds="every conversation that is queued is there",
-        wrong="queue rows name conversations that are gone",
-        query=select(table.namespace_id, table.thread_id).where(_astray(table)),
+        wrong="queue rows name conversations that are gone, or stages that there are not",
+        query=select(table.namespace_id, table.thread_id).where(wrong),
         mend=_unqueue(table),
     )
 
@@ -275,7 +289,7 @@ RULES: tuple[Rule, ...] = (
         mend=_unsupersede,
     ),
     _queue("consolidation-queue", ConsolidationRow),
-    _queue("derivation-queue", DerivationRow),
+    _queue("derivation-queue", DerivationRow, DerivationRow.stage.not_in(get_args(derivation_queue.Stage))),
     Rule(
         name="outbox-places",
         holds="the outbox names no place beyond the newest",
@@ -304,7 +318,7 @@ def links_after(db: Connection, after: tuple[int, str], limit: int) -> list[Any]
     """Links in the order of (namespace_id, link_id): namespace_id, scope_id, link_id, their ends and their detail."""
     later = or_(LinkRow.namespace_id > after[0], and_(LinkRow.namespace_id == after[0], LinkRow.link_id > after[1]))
     query = select(LinkRow).where(later).order_by(LinkRow.namespace_id, LinkRow.link_id).limit(limit)
-    return list(db.execute(query).all())
+    return readable_rows(db, query)
 
 
 def threads_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, str]:
@@ -328,7 +342,7 @@ def redo_link(db: Connection, row: Any) -> None:
 _DERIVED = (
     "message_versions", "message_changes", "message_terms", "message_embeddings", "outbox", "summary_sentences",
     "summary_citations", "summaries", "consolidation_queue", "derivation_queue", "link_messages", "links",
-    "pattern_messages", "patterns",
+    "pattern_messages", "patterns", "set_aside",
 )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from sqlalchemy.orm import aliased
 
 from memory_engine.models import Link, LinkEvidence, ScopeKey, from_micros, random_id
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.messages import by_seqs, in_lists
+from memory_engine.storage.odd_values import mapping, number, pairs, texts
 from memory_engine.storage.schema import AssistantThread, LinkMessage, LinkRow
 
 #: Links made by rules that one conversation keeps; of more, the strongest.
@@ -19,6 +21,8 @@ _HALF_LIFE = 180 * 24 * 3600 * 1_000_000
 FAINT = 0.2
 #: Pairs of messages that a link of conversations recalled together shows.
 _SHOWN = 5
+#: Microseconds beyond every date.
+_NO_TIME = 253_402_300_800_000_000
 #: Links of one conversation, or of many, that one answer holds.
 _MOST = 2_000
 
@@ -73,9 +77,10 @@ def write(db: Connection, key: ScopeKey, made: Iterable[NewLink], now: int) -> s
         elif before.state != "made":
             continue
         elif new.kind == "reference":
-            places = tuple(dict.fromkeys([*map(tuple, before.detail["places"]), *new.places]))
-            _replace(db, key, before, replace(new, places=places, weight=max(before.weight, new.weight)), now)
-        elif before.weight < new.weight:
+            places = tuple(dict.fromkeys([*places_of(before), *new.places]))
+            weight = max(number(before.weight), new.weight)
+            _replace(db, key, before, replace(new, places=places, weight=weight), now)
+        elif number(before.weight) < new.weight:
             _replace(db, key, before, new, now)
         touched |= {new.source_id, new.target_id}
     for thread_id in sorted(touched):
@@ -89,7 +94,7 @@ def known(db: Connection, key: ScopeKey, new: NewLink) -> Any:
     if new.kind != "reference":
         ends |= (LinkRow.source_id == new.target_id) & (LinkRow.target_id == new.source_id)
     query = select(LinkRow).where(LinkRow.namespace_id == key.namespace_id, LinkRow.kind == new.kind, ends)
-    return db.execute(query).first()
+    return next(iter(readable_rows(db, query.limit(1))), None)
 
 
 def write_recalled(db: Connection, key: ScopeKey, new: NewLink, often: float, now: int) -> None:
@@ -98,11 +103,11 @@ def write_recalled(db: Connection, key: ScopeKey, new: NewLink, often: float, no
     if before is None:
         insert_link(db, key, new, "made", now)
     elif before.state == "made":
-        times = round(before.weight * often / (1 - before.weight)) + 1
-        old = [tuple(pair) for pair in before.detail["places"]]
+        weight = min(0.99, max(0.0, number(before.weight)))
+        times = round(weight * often / (1 - weight)) + 1
         if before.source_id != new.source_id:  # it was the other one that asked
             new = replace(new, source_id=new.target_id, target_id=new.source_id, places=_turned(new.places))
-        places = tuple(dict.fromkeys([*new.places, *old]))[:_SHOWN]
+        places = tuple(dict.fromkeys([*new.places, *places_of(before)]))[:_SHOWN]
         _replace(db, key, before, replace(new, places=places, weight=times / (times + often)), now)
 
 
@@ -165,11 +170,12 @@ def remove(db: Connection, key: ScopeKey, link_id: str) -> None:
     db.execute(delete(LinkRow).where(*_is(key, link_id)))
 
 
-def remove_evidence(db: Connection, key: ScopeKey, link_id: str, detail: dict[str, Any]) -> None:
+def remove_evidence(db: Connection, key: ScopeKey, link_id: str, detail: object) -> None:
     """Leave a link without the messages that showed it; `detail` is what it has."""
     here = (LinkMessage.namespace_id == key.namespace_id, LinkMessage.link_id == link_id)
     db.execute(delete(LinkMessage).where(*here))
-    db.execute(update(LinkRow).where(*_is(key, link_id)).values(detail={**detail, "places": []}))
+    left = {"words": list(texts(mapping(detail).get("words"))), "places": []}
+    db.execute(update(LinkRow).where(*_is(key, link_id)).values(detail=left))
 
 
 def of_threads(
@@ -177,7 +183,7 @@ def of_threads(
 ) -> list[Link]:
     """The links of these conversations that stand, strongest first; refused and faint ones are left out."""
     rows = _rows(db, key, thread_ids)
-    standing = [row for row in rows if row.state != "refused" and _weight(row, now) >= FAINT]
+    standing = [row for row in rows if row.state != "refused" and is_whole(row) and _weight(row, now) >= FAINT]
     found = _links_of(db, key, standing, now, with_evidence=with_evidence)
     return sorted(found, key=lambda link: (-link.weight, link.link_id))
 
@@ -185,7 +191,7 @@ def of_threads(
 def find(db: Connection, key: ScopeKey, link_id: str, now: int) -> Link | None:
     """One link of the scope, whatever its state."""
     here = {"namespace_id": key.namespace_id, "scope_id": key.scope_id, "link_id": link_id}
-    rows = db.execute(_ONE, here).all()
+    rows = readable_rows(db, _ONE, here)
     return next(iter(_links_of(db, key, rows, now)), None)
 
 
@@ -212,7 +218,7 @@ def _rows(db: Connection, key: ScopeKey, thread_ids: Sequence[str]) -> list[Any]
     for some in in_lists(thread_ids):
         of_these = {**here, "thread_ids": some}
         for query in (_OF_SOURCES, _OF_TARGETS):
-            rows.update((row.link_id, row) for row in db.execute(query, of_these))
+            rows.update((row.link_id, row) for row in readable_rows(db, query, of_these))
     return list(rows.values())
 
 
@@ -238,7 +244,8 @@ _ONE = _LINKS.where(LinkRow.link_id == bindparam("link_id"))
 def _links_of(
     db: Connection, key: ScopeKey, rows: Sequence[Any], now: int, *, with_evidence: bool = True
 ) -> list[Link]:
-    seqs = sorted({seq for row in rows for pair in row.detail["places"] for seq in pair}) if with_evidence else []
+    rows = [row for row in rows if is_whole(row)]
+    seqs = sorted({seq for row in rows for pair in places_of(row) for seq in pair}) if with_evidence else []
     said = by_seqs(db, key, seqs)
     return [
         Link(
@@ -252,13 +259,27 @@ def _links_of(
             state=row.state,
             made_by=row.made_by,
             made_at=from_micros(row.made_at),
-            words=tuple(row.detail["words"]),
+            words=texts(row.detail["words"]),
             evidence=tuple(
-                LinkEvidence(source=said[a], target=said[b]) for a, b in row.detail["places"] if a in said and b in said
+                LinkEvidence(source=said[a], target=said[b]) for a, b in places_of(row) if a in said and b in said
             ),
         )
         for row in rows
     ]
+
+
+def is_whole(row: Any) -> bool:
+    """Whether a link's row can be read: what is damaged is passed over, until the doctor makes it again."""
+    detail = mapping(row.detail)
+    lists = all(isinstance(detail.get(name), list) for name in ("words", "places"))
+    times = all(isinstance(value, int) and 0 <= value < _NO_TIME for value in (row.made_at, row.used_at))
+    weight = isinstance(row.weight, int | float) and 0 <= row.weight <= 1
+    return lists and times and weight and len(places_of(row)) == len(detail["places"])
+
+
+def places_of(row: Any) -> tuple[tuple[int, int], ...]:
+    """The pairs of places that show a link."""
+    return pairs(mapping(row.detail).get("places"))
 
 
 def _weight(row: Any, now: int) -> float:

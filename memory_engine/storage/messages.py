@@ -233,6 +233,12 @@ def by_seqs(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, Mes
     return found
 
 
+def thread_of(db: Connection, key: ScopeKey, seq: int) -> str | None:
+    """The conversation of the message at this place, which can be read whatever is in the message."""
+    here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
+    return db.execute(select(ChatMessage.thread_id).where(*here, ChatMessage.seq == seq)).scalar()
+
+
 def versions(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[int, int]:
     """The version in force of each of these messages that is there."""
     found: dict[int, int] = {}

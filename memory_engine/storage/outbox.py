@@ -1,10 +1,12 @@
 """SQL of the outbox: what is committed and still to be brought to an index outside SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from memory_engine.models import ScopeKey
+from memory_engine.storage.odd_values import is_whole_number, same_whole_number, whole_number
 from memory_engine.storage.schema import OutboxRow
 
 
@@ -20,7 +22,14 @@ class Pending:
 # Built once, because every commit asks them.
 _INSERT = insert(OutboxRow)
 _HERE = (OutboxRow.namespace_id == bindparam("of_namespace"), OutboxRow.scope_id == bindparam("of_scope"))
-_OLDEST = select(OutboxRow).order_by(OutboxRow.created_at, OutboxRow.first_seq).limit(bindparam("most"))
+_PLACES = (whole_number(OutboxRow.first_seq), whole_number(OutboxRow.last_seq))
+_OLDEST = (
+    select(OutboxRow.namespace_id, OutboxRow.scope_id, *_PLACES)
+    # A row that names no scope is left for the doctor.
+    .where(is_whole_number(OutboxRow.namespace_id), is_whole_number(OutboxRow.scope_id))
+    .order_by(OutboxRow.created_at, OutboxRow.first_seq)
+    .limit(bindparam("most"))
+)
 _FIRST_WAITING = select(func.min(OutboxRow.first_seq)).where(*_HERE)
 _DELETE_UNTIL = delete(OutboxRow).where(*_HERE, OutboxRow.last_seq <= bindparam("until"))
 
@@ -51,7 +60,14 @@ def delete_until(db: Connection, key: ScopeKey, seq: int) -> None:
     db.execute(_DELETE_UNTIL, {"of_namespace": key.namespace_id, "of_scope": key.scope_id, "until": seq})
 
 
+def delete_rows(db: Connection, rows: Sequence[Pending]) -> None:
+    """Remove these rows, whatever is in them."""
+    for row in rows:
+        here = {"of_namespace": row.key.namespace_id, "of_scope": row.key.scope_id}
+        db.execute(delete(OutboxRow).where(*_HERE, same_whole_number(OutboxRow.first_seq, row.first_seq)), here)
+
+
 def lag(db: Connection) -> tuple[int, int | None]:
     """How many rows wait, and since when the oldest does (microseconds)."""
-    count, since = db.execute(select(func.count(), func.min(OutboxRow.created_at))).one()
+    count, since = db.execute(select(func.count(), func.min(whole_number(OutboxRow.created_at)))).one()
     return count, since

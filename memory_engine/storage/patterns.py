@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from memory_engine.models import Message, Pattern, PatternEvidence, ScopeKey, from_micros, random_id
 from memory_engine.storage import derivation_queue
+from memory_engine.storage.database import readable_rows
 from memory_engine.storage.messages import by_seqs, in_lists, its_message
+from memory_engine.storage.odd_values import mapping, number
 from memory_engine.storage.schema import ChatMessage, PatternMessage, PatternRow
 
 #: Messages that are shown of one pattern, the newest of them.
@@ -38,7 +40,7 @@ class Sighting:
 def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str) -> None:
     """Add sightings to the patterns that they show; of what excludes one another the newest is in force."""
     for sighting in seen:
-        same = [row for row in _of_slot(db, key, sighting) if row.detail.get("said", "") == sighting.said]
+        same = [row for row in _of_slot(db, key, sighting) if mapping(row.detail).get("said", "") == sighting.said]
         pattern_id = same[0].pattern_id if same else _insert(db, key, sighting, made_by)
         _add_message(db, key, pattern_id, sighting)
         if sighting.said:
@@ -47,7 +49,7 @@ def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str)
 
 def _of_slot(db: Connection, key: ScopeKey, sighting: Sighting) -> list[Any]:
     here = (*_in_scope(key), PatternRow.kind == sighting.kind, PatternRow.slot == sighting.slot)
-    return list(db.execute(select(PatternRow).where(*here).order_by(PatternRow.last_at)).all())
+    return readable_rows(db, select(PatternRow).where(*here).order_by(PatternRow.last_at))
 
 
 def _insert(db: Connection, key: ScopeKey, sighting: Sighting, made_by: str) -> str:
@@ -74,8 +76,11 @@ def _add_message(db: Connection, key: ScopeKey, pattern_id: str, sighting: Sight
     span = {"seq": sighting.seq, "start": sighting.start, "end": sighting.end}
     db.execute(insert(PatternMessage).values(**place, **span))
     times = select(PatternRow.first_at, PatternRow.last_at).where(*_is(key, pattern_id))
-    first_at, last_at = db.execute(times).one()
-    seen = {"first_at": min(first_at, sighting.at), "last_at": max(last_at, sighting.at)}
+    first_at, last_at = readable_rows(db, times)[0]
+    seen = {
+        "first_at": min(number(first_at, sighting.at), sighting.at),
+        "last_at": max(number(last_at, sighting.at), sighting.at),
+    }
     db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(**seen))
 
 
@@ -127,7 +132,7 @@ def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correc
     if detail is None:
         return False
     if correction is not None:
-        detail = {**detail, "correction": correction}
+        detail = {**mapping(detail), "correction": correction}
     db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(state=state, detail=detail))
     return True
 
@@ -137,7 +142,7 @@ def in_scope(db: Connection, key: ScopeKey, kind: str | None = None, limit: int 
     query = select(PatternRow).where(*_in_scope(key))
     if kind is not None:
         query = query.where(PatternRow.kind == kind)
-    return _read(db, key, db.execute(query.order_by(PatternRow.last_at.desc()).limit(limit)).all())
+    return _read(db, key, readable_rows(db, query.order_by(PatternRow.last_at.desc()).limit(limit)))
 
 
 def find(db: Connection, key: ScopeKey, pattern_id: str) -> Pattern | None:
@@ -189,6 +194,6 @@ def _pattern(row: Any, places: Sequence[tuple[int, int, int]], said: dict[int, M
         first_seen=from_micros(row.first_at),
         last_seen=from_micros(row.last_at),
         support=len(places),
-        detail={name: value for name, value in row.detail.items() if name != "said"},
+        detail={name: value for name, value in mapping(row.detail).items() if name != "said"},
         evidence=evidence,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey, from_micros
 from memory_engine.storage.messages import in_lists, its_message
+from memory_engine.storage.odd_values import mapping, number, pairs
 from memory_engine.storage.schema import (
     ChatMessage,
     ErasedName,
@@ -70,7 +71,20 @@ class Pending:
     receipt_id: str
     owner: str
     kind: str
-    scopes: list[ScopeKey]
+    #: As they are kept: pairs (namespace_id, scope_id), unless the row is damaged.
+    places: object
+
+    @property
+    def scopes(self) -> list[ScopeKey]:
+        """The scopes in which something went.
+
+        Raises:
+            ValueError: the row is damaged.
+        """
+        found = [ScopeKey(*pair) for pair in pairs(self.places)]
+        if not isinstance(self.places, list) or len(found) != len(self.places):
+            raise ValueError("The scopes of a receipt cannot be read.")
+        return found
 
 
 def open_receipt(db: Connection, row: dict[str, Any]) -> None:
@@ -91,9 +105,9 @@ def find(db: Connection, owner: str | None, receipt_id: str) -> Receipt | None:
         requested_by=row.requested_by,
         requested_at=from_micros(row.requested_at),
         completed_at=None if row.completed_at is None else from_micros(row.completed_at),
-        counts=row.counts,
+        counts={place: int(number(count)) for place, count in mapping(row.counts).items()},
         content_hashes=tuple(db.execute(hashes.limit(_SHOWN)).scalars()),
-        scan=row.scan,
+        scan=mapping(row.scan) or None,
     )
 
 
@@ -113,7 +127,13 @@ def canaries(db: Connection, receipt_id: str) -> bytes:
 def counts(db: Connection, receipt_id: str) -> dict[str, int]:
     """The rows that went so far, by place."""
     query = select(ErasureReceipt.counts).where(ErasureReceipt.receipt_id == receipt_id)
-    return dict(db.execute(query).scalar_one())
+    found = mapping(db.execute(query).scalar_one())
+    return {place: int(number(count)) for place, count in found.items()}
+
+
+def count_pending(db: Connection) -> int:
+    """How many receipts are still to be proved."""
+    return db.execute(select(func.count()).where(ErasureReceipt.state == "pending")).scalar_one()
 
 
 def pending(db: Connection) -> list[Pending]:
@@ -126,7 +146,7 @@ def pending(db: Connection) -> list[Pending]:
             receipt_id=row.receipt_id,
             owner=row.owner,
             kind=row.kind,
-            scopes=[ScopeKey(*pair) for pair in row.scopes],
+            places=row.scopes,
         )
         for row in rows
     ]

@@ -4,6 +4,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from memory_engine.models import Scope, ScopeKey
 from memory_engine.storage.high_water import taken_in
+from memory_engine.storage.odd_values import mapping
 from memory_engine.storage.schema import (
     AssistantThread,
     ChatMessage,
@@ -13,6 +14,7 @@ from memory_engine.storage.schema import (
     OutboxRow,
     PatternRow,
     ScopeRow,
+    SetAsideRow,
 )
 
 #: What is hidden is named so; no client can give a name with it.
@@ -103,6 +105,12 @@ def marks(db: Connection, key: ScopeKey) -> tuple[int, int]:
     return row.last_seq, row.last_change
 
 
+def newest(db: Connection, key: ScopeKey) -> int:
+    """The last place that was given out in the scope; 0 where there is no such scope."""
+    row = db.execute(_MARKS, {"namespace_id": key.namespace_id, "scope_id": key.scope_id}).first()
+    return 0 if row is None else row.last_seq
+
+
 def of_namespace(db: Connection, name: str) -> list[tuple[str | None, ScopeKey]]:
     """The users of a namespace, each with the scope's key; None is the default user."""
     columns = (ScopeRow.user_name, ScopeRow.namespace_id, ScopeRow.scope_id)
@@ -155,7 +163,7 @@ def names_in(db: Connection, key: ScopeKey) -> list[str]:
         found += db.execute(select(column).where(*here)).scalars()
     here = (PatternRow.namespace_id == key.namespace_id, PatternRow.scope_id == key.scope_id)
     details = db.execute(select(PatternRow.detail).where(*here)).scalars()
-    return [*found, *(str(value) for detail in details for value in detail.values())]
+    return [*found, *(str(value) for detail in details for value in mapping(detail).values())]
 
 
 def delete_scope(db: Connection, key: ScopeKey) -> dict[str, int]:
@@ -166,7 +174,7 @@ def delete_scope(db: Connection, key: ScopeKey) -> dict[str, int]:
     counts = {}
     for place, table in (
         ("conversations", AssistantThread), ("patterns", PatternRow), ("notes", NoteRow),
-        ("changes", MessageChange), ("outbox", OutboxRow),
+        ("changes", MessageChange), ("outbox", OutboxRow), ("set_aside", SetAsideRow),
     ):  # fmt: skip
         here = (table.namespace_id == key.namespace_id, table.scope_id == key.scope_id)
         counts[place] = db.execute(delete(table).where(*here)).rowcount

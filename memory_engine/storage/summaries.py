@@ -9,10 +9,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, text, update
 
 from memory_engine.models import Citation, ScopeKey, Summary, SummarySentence, from_micros
-from memory_engine.storage import derivation_queue, schema
+from memory_engine.storage import derivation_queue, schema, set_aside
 from memory_engine.storage.derivation_queue import Stage
 from memory_engine.storage.messages import ACTIVE, ITS_THREAD, LAST_SEQ, NOT_PRUNED, NOT_QUARANTINED, by_seqs, in_lists
-from memory_engine.storage.schema import AssistantThread, ChatMessage, ConsolidationRow, SummaryCitation, SummaryRow
+from memory_engine.storage.odd_values import same_whole_number, whole_number
+from memory_engine.storage.schema import (
+    AssistantThread,
+    ChatMessage,
+    ConsolidationRow,
+    SetAsideRow,
+    SummaryCitation,
+    SummaryRow,
+)
+from memory_engine.storage.set_aside import Item
 from memory_engine.storage.threads import Thread
 
 #: Messages of a queue row that is to be done at once.
@@ -27,8 +36,13 @@ class Queued:
 
     key: ScopeKey
     thread_id: str
-    messages: int
-    newest_at: int
+    #: None where the row is damaged.
+    messages: int | None
+    newest_at: int | None
+
+
+#: Microseconds by which the clocks of processes differ.
+_CLOCKS_DIFFER = 300_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +72,9 @@ _COUNT_IN = text(
     "INSERT INTO consolidation_queue (namespace_id, scope_id, thread_id, messages, newest_at) "
     "VALUES (:namespace_id, :scope_id, :thread_id, :messages, :now) "
     "ON CONFLICT (namespace_id, thread_id) DO UPDATE "
-    "SET messages = consolidation_queue.messages + excluded.messages, newest_at = excluded.newest_at"
+    # One that is set aside is counted on for as long as it is edited, and the column ends at 2^31.
+    "SET messages = CASE WHEN consolidation_queue.messages BETWEEN 0 AND 1000000000 THEN consolidation_queue.messages "
+    "ELSE 0 END + excluded.messages, newest_at = excluded.newest_at"
 )
 
 
@@ -69,18 +85,51 @@ def enqueue(db: Connection, key: ScopeKey, thread_ids: Iterable[str], messages: 
         db.execute(_COUNT_IN, rows)
 
 
-def due(db: Connection, *, quiet_since: int, messages: int) -> list[tuple[ScopeKey, str]]:
-    """The threads that were silent since `quiet_since` or got so many messages, those that wait longest first."""
+def due(db: Connection, *, quiet_since: int, messages: int, now: int) -> list[Item]:
+    """The threads that were silent since `quiet_since` or got so many messages, those that wait longest first.
+
+    Those whose work failed are left out until they are to be tried again, or something comes to them.
+
+    Args:
+        db: the transaction.
+        quiet_since: microseconds.
+        messages: how many.
+        now: microseconds.
+    """
     ripe = (ConsolidationRow.newest_at <= quiet_since) | (ConsolidationRow.messages >= messages)
-    columns = (ConsolidationRow.namespace_id, ConsolidationRow.scope_id, ConsolidationRow.thread_id)
-    rows = db.execute(select(*columns).where(ripe).order_by(ConsolidationRow.newest_at))
-    return [(ScopeKey(row.namespace_id, row.scope_id), row.thread_id) for row in rows]
+    ripe |= ConsolidationRow.newest_at > now + _CLOCKS_DIFFER  # else it would be silent in the far future only
+    thread = (
+        (AssistantThread.namespace_id == ConsolidationRow.namespace_id)
+        & (AssistantThread.thread_id == ConsolidationRow.thread_id)
+        & (AssistantThread.scope_id == ConsolidationRow.scope_id)
+    )
+    query = (
+        select(
+            ConsolidationRow.namespace_id,
+            ConsolidationRow.scope_id,
+            ConsolidationRow.thread_id,
+            whole_number(ConsolidationRow.messages),
+            SetAsideRow.attempts.label("attempts"),
+        )
+        .join(AssistantThread, thread)
+        .outerjoin(SetAsideRow, set_aside.same_item("summaries", ConsolidationRow))
+        .where(ripe, set_aside.may_be_tried(now, ConsolidationRow.messages))
+        .order_by(ConsolidationRow.newest_at)
+    )
+    return [
+        Item(
+            key=ScopeKey(row.namespace_id, row.scope_id), stage="summaries", name=row.thread_id,
+            thread_id=row.thread_id, seen=row.messages or 0, has_failed=row.attempts is not None,
+        )
+        for row in db.execute(query)
+    ]  # fmt: skip
 
 
 def queued(db: Connection, key: ScopeKey, thread_id: str) -> Queued | None:
     """What waits of a thread, or None."""
     here = (ConsolidationRow.namespace_id == key.namespace_id, ConsolidationRow.thread_id == thread_id)
-    row = db.execute(select(ConsolidationRow.messages, ConsolidationRow.newest_at).where(*here)).first()
+    columns = (whole_number(ConsolidationRow.messages), whole_number(ConsolidationRow.newest_at))
+    row = db.execute(select(*columns).where(*here)).first()
     return row and Queued(key=key, thread_id=thread_id, messages=row.messages, newest_at=row.newest_at)
 
 
@@ -99,7 +148,10 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
         ConsolidationRow.namespace_id == queued.key.namespace_id,
         ConsolidationRow.thread_id == queued.thread_id,
     )
-    as_read = (ConsolidationRow.messages == queued.messages, ConsolidationRow.newest_at == queued.newest_at)
+    as_read = (
+        same_whole_number(ConsolidationRow.messages, queued.messages),
+        same_whole_number(ConsolidationRow.newest_at, queued.newest_at),
+    )
     taken = db.execute(delete(ConsolidationRow).where(*here, *as_read)).rowcount == 1
     return taken or db.execute(select(ConsolidationRow.thread_id).where(*here)).first() is not None
 
@@ -107,7 +159,10 @@ def take_from_queue(db: Connection, queued: Queued) -> bool:
 def open_segment(db: Connection, queued: Queued) -> int:
     """The place at which the conversation's last segment begins; 0 when it has none yet."""
     segments = (SummaryRow.level == "segment", SummaryRow.outlived_at.is_(None))
-    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments)
+    said = (ChatMessage.namespace_id == queued.key.namespace_id, ChatMessage.thread_id == queued.thread_id)
+    newest = select(func.max(ChatMessage.seq)).where(*said).scalar_subquery()
+    # One that begins after the newest message is damaged.
+    query = select(func.max(SummaryRow.first_seq)).where(*_of_thread(queued), *segments, SummaryRow.first_seq <= newest)
     return db.execute(query).scalar() or 0
 
 

@@ -67,6 +67,12 @@ def find_thread(db: Connection, key: ScopeKey, conversation_id: str, param: str 
     )  # fmt: skip
 
 
+def id_of(db: Connection, namespace_id: int, conversation_id: str) -> str | None:
+    """The thread of a conversation of the namespace, whosever it is, or None."""
+    row = db.execute(_FIND, {"namespace_id": namespace_id, "conversation_id": conversation_id}).first()
+    return None if row is None else row.thread_id
+
+
 def owner_of(db: Connection, namespace_id: int, conversation_id: str) -> ScopeKey | None:
     """The scope that a conversation of the namespace belongs to, or None."""
     row = db.execute(_FIND, {"namespace_id": namespace_id, "conversation_id": conversation_id}).first()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, text, update
 
 from assistant import CustomAssistant, PromptRequest
 from memory_engine import MemoryEngine, Page, RecallQuery, Scope
@@ -333,15 +333,30 @@ def test_what_is_marked_is_out_of_recall_before_the_pruning_ends(tmp_path: Any, 
         assert onlooker.seen[0] == []
 
 
-def test_a_pruning_that_cannot_be_done_is_told_of(tmp_path: Any) -> None:
-    with MemoryEngine.open(tmp_path) as engine:
-        engine.pruner.write_policy("default", MONTH)
-        with engine.database.write() as db:
-            db.execute(update(RetentionPolicy).values(policy={"rules": [{"stratum": "dreams"}]}))
-    with MemoryEngine.open(tmp_path) as engine:
-        while (part := engine.parts().get("pruning")) is None:  # until the daily one has tried
-            assert engine.parts()["database"].ok
-        assert (part.ok, "stratum is one of" in part.detail) == (False, True)
+def test_a_pruning_that_cannot_be_done_is_named_and_holds_up_no_other(engine: MemoryEngine, clock: FixedClock) -> None:
+    engine._parts.stop_background()
+    for namespace in ("broken", "sound"):
+        said = {"role": "user", "content": "zeppelin", "created_at": (clock.now() - timedelta(days=40)).isoformat()}
+        engine.remember(f"c-{namespace}", [said], scope=Scope(namespace=namespace))
+        engine.pruner.write_policy(namespace, MONTH)
+    wrong = {"rules": [{"stratum": "dreams"}]}
+    with engine.database.write() as db:
+        broken = db.execute(text("SELECT min(namespace_id) FROM retention_policies")).scalar_one()
+        db.execute(update(RetentionPolicy).where(RetentionPolicy.namespace_id == broken).values(policy=wrong))
+    for _ in range(3):
+        engine.pruner.work()
+        clock.advance(seconds=20)
+    with engine.database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM chat_messages WHERE pruned_at IS NOT NULL")).scalar_one() == 1
+    (item,) = engine.parts()["background"].items
+    assert (item.stage, item.namespace, item.attempts) == ("pruning", "broken", 3)
+    assert engine.parts("sound")["background"].items == (), "another namespace is not told which"
+    engine.pruner.write_policy("broken", MONTH)
+    engine.examine(repair=True)
+    engine.pruner.work()
+    assert "background" not in engine.parts()
+    with engine.database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM chat_messages WHERE pruned_at IS NOT NULL")).scalar_one() == 2
 
 
 def test_two_rules_take_a_row_once(engine: MemoryEngine) -> None:

@@ -52,7 +52,7 @@ def test_a_turn_as_events(api: Api, scripted: ScriptedModel) -> None:
     assert "The ferry leaves at nine." in called["output"]
     assert (done["text"], done["conversation_id"], done["agent"]) == ("At nine o'clock.", "talk", "greeter")
     assert set(done) == {
-        "conversation_id", "message_id", "text", "agent", "model", "tool_calls", "usage", "manifest_id"
+        "conversation_id", "message_id", "text", "agent", "model", "tool_calls", "usage", "manifest_id", "notice"
     }  # fmt: skip
     kept = api.get(f"/v1/memory/contexts/{done['manifest_id']}").json()
     assert kept["messages"] == scripted.requests[-1]["messages"]

@@ -169,15 +169,15 @@ def test_a_context_is_kept_byte_for_byte(api: Api) -> None:
 
 def test_a_context_holds_the_memory_as_data(api: Api) -> None:
     api.remember("spring", user("The launch moved to 22 September.", name="Orla", created_at="2026-08-26T09:00:00Z"))
-    for agent, roles in ((None, ["user", "user"]), ("pm", ["system", "user", "user"])):
+    for agent, roles in ((None, ["user"]), ("pm", ["system", "user"])):
         body = {"conversation_id": "new", "message": "When is the launch?", "agent": agent, "token_budget": 900}
         made = api.post("/v1/memory/context", body).json()
         assert [message["role"] for message in made["messages"]] == roles
-        block = made["messages"][-2]["content"]
+        block = made["messages"][-1]["content"]
         assert block.startswith("<recalled_memory>")
         assert "26 August 2026" in block
         assert "Orla: The launch moved to 22 September." in block
-        assert made["messages"][-1] == {"role": "user", "content": "When is the launch?"}
+        assert block.endswith("</recalled_memory>\n\nWhen is the launch?")
         assert made["tokens"] <= 900
         assert made["manifest"]["token_budget"] == 900
         assert {item["kind"] for item in made["manifest"]["items"]} >= {"recalled", "user"}

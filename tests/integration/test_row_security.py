@@ -25,7 +25,7 @@ from tests.postgres import new_database
 pytestmark = pytest.mark.postgresql
 
 #: What waits for the background's work: of nobody, of both, or of one alone where the service ended in between.
-_QUEUES = {"outbox", "message_changes", "consolidation_queue", "derivation_queue"}
+_QUEUES = {"outbox", "message_changes", "consolidation_queue", "derivation_queue", "set_aside"}
 #: What a session without a policy of its own sees nothing of.
 _NO_ROWS = 0
 

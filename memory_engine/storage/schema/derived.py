@@ -3,7 +3,6 @@
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     ForeignKeyConstraint,
     Index,
@@ -15,6 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from memory_engine.storage.schema.base import MESSAGE_KEY, NAME, Base
+from memory_engine.storage.schema.columns import DerivedJson
 
 
 class SummaryRow(Base):
@@ -138,6 +138,39 @@ class DerivationRow(Base):
     )
 
 
+class SetAsideRow(Base):
+    """An item of background work that failed: it is tried again later, or was set aside."""
+
+    __tablename__ = "set_aside"
+    #: 0 with scope 0 for what belongs to the store as a whole.
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    #: summaries, links, patterns, group, writing, connections, indexing, pruning or proving.
+    stage: Mapped[str] = mapped_column(String(16))
+    #: What failed, by the name that the stage gives it: a thread, the place of a message, a receipt.
+    item: Mapped[str] = mapped_column(NAME)
+    #: The conversation, where the item is of one that exists.
+    thread_id: Mapped[str | None] = mapped_column(NAME)
+    #: The error's class and where it was raised; none of its words, which may quote a message.
+    error: Mapped[str] = mapped_column(String(500))
+    attempts: Mapped[int]
+    #: The counter of the item's queue row when it failed: another one is a new chance.
+    seen: Mapped[int] = mapped_column(BigInteger)
+    failed_at: Mapped[int] = mapped_column(BigInteger)
+    #: From when on it is tried again; far beyond every clock once it is set aside.
+    retry_at: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "stage", "item"),
+        ForeignKeyConstraint(
+            ["namespace_id", "thread_id"],
+            ["assistant_threads.namespace_id", "assistant_threads.thread_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_set_aside_thread", "namespace_id", "thread_id"),
+    )
+
+
 _SOURCE = (["namespace_id", "source_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
 _TARGET = (["namespace_id", "target_id"], ["assistant_threads.namespace_id", "assistant_threads.thread_id"])
 
@@ -162,7 +195,7 @@ class LinkRow(Base):
     made_at: Mapped[int] = mapped_column(BigInteger)
     used_at: Mapped[int] = mapped_column(BigInteger)
     #: What shows it: words, and pairs of places (seq in the source, seq in the target).
-    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    detail: Mapped[dict[str, Any]] = mapped_column(DerivedJson)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "link_id"),
@@ -210,7 +243,7 @@ class PatternRow(Base):
     first_at: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[int] = mapped_column(BigInteger)
     #: What it says besides quoting messages: names of tools, arguments, a person's correction.
-    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    detail: Mapped[dict[str, Any]] = mapped_column(DerivedJson)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "pattern_id"),

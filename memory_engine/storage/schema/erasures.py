@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKeyConstraint, Index, LargeBinary, PrimaryKeyConstraint, String
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, PrimaryKeyConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from memory_engine.storage.schema.base import NAME, Base
+from memory_engine.storage.schema.columns import Blob, DerivedJson
 
 
 class ErasureReceipt(Base):
@@ -23,11 +24,11 @@ class ErasureReceipt(Base):
     requested_at: Mapped[int] = mapped_column(BigInteger)
     completed_at: Mapped[int | None] = mapped_column(BigInteger)
     #: Rows that went, by place.
-    counts: Mapped[dict[str, int]] = mapped_column(JSON)
+    counts: Mapped[dict[str, int]] = mapped_column(DerivedJson)
     #: Pairs (namespace_id, scope_id) in which something went.
-    scopes: Mapped[list[list[int]]] = mapped_column(JSON)
+    scopes: Mapped[list[list[int]]] = mapped_column(DerivedJson)
     #: What the scan of the data directory found.
-    scan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    scan: Mapped[dict[str, Any] | None] = mapped_column(DerivedJson(none_as_null=True))
 
     __table_args__ = (Index("ix_erasure_receipts_state", "state"),)
 
@@ -39,7 +40,7 @@ class ErasureCanaries(Base):
     receipt_id: Mapped[str] = mapped_column(NAME)
     part: Mapped[int]
     #: Keyed 64-bit hashes of pieces of what went, little-endian.
-    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+    hashes: Mapped[bytes] = mapped_column(Blob)
 
     __table_args__ = (
         PrimaryKeyConstraint("receipt_id", "part"),

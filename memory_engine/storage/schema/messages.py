@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     ForeignKeyConstraint,
     Index,
-    LargeBinary,
     PrimaryKeyConstraint,
     String,
     Text,
@@ -17,6 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from memory_engine.storage.schema.base import MESSAGE_KEY, NAME, Base
+from memory_engine.storage.schema.columns import Blob, DerivedJson
 
 
 class AssistantThread(Base):
@@ -136,8 +136,8 @@ class MessageVersion(Base):
     version: Mapped[int]
     #: When the next version took its place.
     replaced_at: Mapped[int] = mapped_column(BigInteger)
-    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
-    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    message_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", DerivedJson)
+    parts: Mapped[list[dict[str, Any]] | None] = mapped_column(DerivedJson(none_as_null=True))
     content: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (
@@ -174,7 +174,7 @@ class MessageTerms(Base):
     #: Whether it ends with a question.
     asks: Mapped[bool]
     #: Little-endian uint32, in the order of the text, repeated as often as said.
-    terms: Mapped[bytes] = mapped_column(LargeBinary)
+    terms: Mapped[bytes] = mapped_column(Blob)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "scope_id", "seq", "version"),
@@ -201,7 +201,7 @@ class MessageEmbedding(Base):
     space_id: Mapped[int]
     chunk: Mapped[int]
     #: Little-endian float16 (ADR 4).
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector: Mapped[bytes] = mapped_column(Blob)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "scope_id", "seq", "version", "space_id", "chunk"),
