@@ -72,7 +72,7 @@ class Ledger:
             "prompt_tokens": used.prompt_tokens,
             "completion_tokens": used.completion_tokens,
             "cost": cost_of(self._settings, call.model, used),
-            "history_tokens": 0,
+            "history_tokens": used.prompt_tokens,  # the client sends its history itself
             "estimated": call.usage is None,
         }
         model_log.save_calls(self._engine, scope, [row])

@@ -104,6 +104,8 @@ def _tool_call(row: dict[str, Any]) -> ToolCallOut:
 
 def _cost(row: dict[str, Any], by: str) -> dict[str, Any]:
     key = from_micros(int(row["key"])).date().isoformat() if by == "day" else row["key"]
-    counts = {name: int(row[name] or 0) for name in ("calls", "failed", "prompt_tokens", "completion_tokens")}
+    counts = {
+        name: int(row[name] or 0) for name in ("calls", "failed", "estimated", "prompt_tokens", "completion_tokens")
+    }
     dollars = None if row["cost"] is None else int(row["cost"]) / 1_000_000
     return {by: key, **counts, "cost": dollars, "whole_history_tokens": int(row["history_tokens"] or 0)}

@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    cast,
     delete,
     false,
     func,
@@ -100,7 +101,7 @@ def last_history_tokens(engine: MemoryEngine, scope: Scope, conversation_id: str
 
 
 def costs(engine: MemoryEngine, scope: Scope, start: int | None, end: int | None, by: str) -> list[dict[str, Any]]:
-    """Calls, failed calls, tokens and cost of a scope, by `agent`, `model`, `conversation` or `day`.
+    """Calls, those that failed or were estimated, tokens and cost of a scope, by `agent`, `model`, `conversation` or `day`.
 
     Args:
         engine: the memory.
@@ -117,7 +118,11 @@ def costs(engine: MemoryEngine, scope: Scope, start: int | None, end: int | None
     }[by]
     names = ("prompt_tokens", "completion_tokens", "cost", "history_tokens")
     total = [func.sum(model_calls.c[name]).label(name) for name in names]
-    counts = [func.count().label("calls"), func.count(model_calls.c.error).label("failed")]
+    counts = [
+        func.count().label("calls"),
+        func.count(model_calls.c.error).label("failed"),
+        func.sum(cast(model_calls.c.estimated, Integer)).label("estimated"),
+    ]
     with engine.database.read() as db:
         key = engine.find_scope(db, scope)
         if key is None:
