@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assistant.errors import BudgetTooSmall
-from assistant.recalled_block import Item, heading_line, item_lines, of_hit, recalled_block
+from assistant.recalled_block import CLOSE, Item, heading_line, item_lines, of_hit, recalled_block
 from assistant.token_counter import count_messages
 from memory_engine import Fate, Message, RecallHit
 from memory_engine.ports import TokenCounter
@@ -265,18 +265,20 @@ def _packed(parts: Parts, choice: Choice, kept: int | None, budget: int, counter
     return Packed(
         messages=messages,
         tokens=tokens,
-        block=_block_of(parts, choice, kept),
+        block=_block_of(messages, len(_before_newest(parts, choice, kept)))
+        if choice.hits or choice.background
+        else None,
         items=_items(parts, choice, kept, counter),
         left_out=_left_out(parts, choice, kept),
         choice=choice,
     )
 
 
-def _block_of(parts: Parts, choice: Choice, kept: int | None) -> Block | None:
-    if not (choice.hits or choice.background):
-        return None
-    length = len(recalled_block(_block_items(parts, choice)))
-    return Block(message=len(_before_newest(parts, choice, kept)), start=0, end=length)
+def _block_of(messages: Sequence[dict[str, Any]], number: int) -> Block:
+    """Where the block stands in a message that begins with it: nothing within the block can be taken for its end."""
+    content = messages[number]["content"]
+    text = content if isinstance(content, str) else content[0]["text"]
+    return Block(message=number, start=0, end=text.index(CLOSE) + len(CLOSE))
 
 
 def _with_room(parts: Parts, kept: int | None, fixed: Choice, budget: int, counter: TokenCounter) -> Parts:

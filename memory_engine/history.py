@@ -115,8 +115,8 @@ class History:
                 return found
             return list(changes.as_they_were(db, thread.key, {m.seq: m for m in found}, last).values())
 
-    def message(self, message_id: str, *, scope: Scope = DEFAULT_SCOPE) -> Message:
-        """One message.
+    def message(self, message_id: str, *, with_parent: bool = False, scope: Scope = DEFAULT_SCOPE) -> Message:
+        """One message; with `parent_id` if asked, which costs a query.
 
         Raises:
             MessageNotFound: there is none of that id in this scope.
@@ -126,7 +126,7 @@ class History:
             message = messages.find_in_scope(db, key, message_id)
             if key is None or message is None:
                 raise MessageNotFound.of(message_id)
-            return messages.with_parents(db, key, [message])[0]
+            return messages.with_parents(db, key, [message])[0] if with_parent else message
 
     def as_kept(self, message: NewMessage) -> NewMessage:
         """The message as it would be kept: without its secrets, where these are redacted."""

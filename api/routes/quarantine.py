@@ -20,14 +20,14 @@ def hold_message(
     """Keep a message out of recall and prompts; it stays in the history, marked."""
     scope = Scope(namespace=namespace, user=body.user)
     services.engine.quarantine.hold_message(message_id, reason=body.reason, scope=scope)
-    return message_out(services.engine.history.message(message_id, scope=scope))
+    return message_out(services.engine.history.message(message_id, with_parent=True, scope=scope))
 
 
 @router.delete("/messages/{message_id:path}/quarantine", dependencies=[EXACT_OF_USER])
 def release_message(message_id: str, services: ServicesDep, scope: ScopeDep) -> MessageOut:
     """Let a message be recalled again, unless its conversation is quarantined too."""
     services.engine.quarantine.release_message(message_id, scope=scope)
-    return message_out(services.engine.history.message(message_id, scope=scope))
+    return message_out(services.engine.history.message(message_id, with_parent=True, scope=scope))
 
 
 @router.post("/conversations/{conversation_id:path}/quarantine", dependencies=[EXACT])

@@ -87,14 +87,14 @@ def pin(message_id: str, services: ServicesDep, namespace: NamespaceDep, body: K
     """Keep a message from every policy, and rank it a little higher."""
     scope = Scope(namespace=namespace, user=body.user)
     services.engine.pins.pin(message_id, scope=scope)
-    return message_out(services.engine.history.message(message_id, scope=scope))
+    return message_out(services.engine.history.message(message_id, with_parent=True, scope=scope))
 
 
 @router.delete("/messages/{message_id:path}/pin", dependencies=[EXACT_OF_USER])
 def unpin(message_id: str, services: ServicesDep, scope: ScopeDep) -> MessageOut:
     """Let policies rule over a message again."""
     services.engine.pins.unpin(message_id, scope=scope)
-    return message_out(services.engine.history.message(message_id, scope=scope))
+    return message_out(services.engine.history.message(message_id, with_parent=True, scope=scope))
 
 
 @router.post("/conversations/{conversation_id:path}/hold", dependencies=[EXACT])

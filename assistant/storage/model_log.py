@@ -101,7 +101,7 @@ def last_history_tokens(engine: MemoryEngine, scope: Scope, conversation_id: str
 
 
 def costs(engine: MemoryEngine, scope: Scope, start: int | None, end: int | None, by: str) -> list[dict[str, Any]]:
-    """Calls, those that failed or were estimated, tokens and cost of a scope, by `agent`, `model`, `conversation` or `day`.
+    """Calls, those that failed or were estimated, tokens and cost of a scope, by one of GROUPS.
 
     Args:
         engine: the memory.
