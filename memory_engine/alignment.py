@@ -20,6 +20,7 @@ Key = tuple[Any, ...]
 _REASONING = ("think", "thinking", "reasoning", "thought")
 #: Places at which the client's first known message may stand that are tried: the first and the last ones.
 _FIRST, _LAST = 4, 8
+WALKS = _FIRST + _LAST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memory_engine.alignment import Alignment, Key, Path, align, key_of
+from memory_engine.alignment import WALKS, Alignment, Key, Path, align, key_of
 from memory_engine.branching import HistoryMoved, Where
 from memory_engine.checks import check_name
 from memory_engine.errors import StoreConflict
@@ -22,8 +22,8 @@ Whose = Literal["client", "stored"] | None
 _ATTEMPTS = 5
 #: Stored messages that are looked at for each of the client's, and besides; more only where nothing is found in these.
 _FOR_EACH, _BESIDES, _MOST = 4, 200, 20_000
-#: Branches that are looked at, those spoken on last.
-_BRANCHES = 32
+#: Branches that are looked at, those spoken on last; fewer in a long conversation, so that all take this many steps.
+_BRANCHES, _STEPS = 32, 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +143,8 @@ class Following:
         if not known:
             return _Stored(rows=rows, paths=[rows], is_whole=len(rows) < most)
         numbers = dict.fromkeys([thread.head, *(row.branch for row in reversed(rows))])
-        paths = [_on(branches.path(known, number), rows) for number in list(numbers)[:_BRANCHES]]
+        looked_at = list(numbers)[: min(_BRANCHES, 1 + _STEPS // (len(rows) + WALKS * count))]
+        paths = [_on(branches.path(known, number), rows) for number in looked_at]
         return _Stored(rows=rows, paths=paths, is_whole=len(rows) < most)
 
     def _followed(  # noqa: PLR0913  (each is another thing that is known of the client's messages)
