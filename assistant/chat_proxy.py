@@ -155,6 +155,11 @@ class ChatProxy:
             found.notices.add(code)
             self.failed(code, exc)
 
+    def count(self, code: str) -> set[str]:
+        """Count what went wrong beside an answer, and return it."""
+        self.failures[code] += 1
+        return {code}
+
     def failed(self, code: str, exc: Exception) -> None:
         """Count and log what went wrong beside an answer."""
         self.failures[code] += 1
@@ -170,7 +175,7 @@ class ChatProxy:
         bare = request.raw if is_same else as_bytes(body)
         with_memory = None if found.messages is None else as_bytes({**body, "messages": found.messages})
         return Prepared(
-            request=request, scope=scope, model=str(alias), changed=with_memory or bare,
+            request=request, scope=scope, model=alias if isinstance(alias, str) else "", changed=with_memory or bare,
             plain=bare if with_memory else None, remembering=found.remembering, notices=frozenset(found.notices),
         )  # fmt: skip
 
@@ -193,7 +198,7 @@ class ChatProxy:
         """Add stored turns and recalled text to the client's messages."""
         messages, remembering = request.body["messages"], found.remembering
         assert followed.said is not None and remembering is not None  # noqa: PT018
-        is_answering_tools = messages[-1].get("role") != "user"
+        is_answering_tools = _newest_user(messages) != len(messages) - 1
         earlier = newest_for(self._engine, remembering.scope, followed.said) if is_answering_tools else None
         if earlier is not None:  # the same turn goes on, with the prompt that it began with
             remembered, block = earlier.messages, earlier.block
@@ -265,7 +270,8 @@ class Heard:
 
     def _kept(self) -> set[str]:
         if not self._read.choices:
-            return set()
+            unread = self._answered.passed.status == _OK and self._prepared.remembering is not None
+            return self._proxy.count("answer_not_read") if unread else set()
         seconds = time.monotonic() - self._started
         failed = self._proxy.store_answer(self._prepared, self._read)
         self._proxy.note_call(self._prepared, self._answered.model, self._read, seconds)

@@ -62,8 +62,9 @@ class ConversationManager:
         if asking is None or any(message.role != "tool" for message in newest[asking + 1 :]):
             return 0
         answered = {message.tool_call_id for message in newest[asking + 1 :]}
-        lost = [call for call in newest[asking].tool_calls or () if call["id"] not in answered]
-        answers = [NewMessage(role="tool", text=_LOST, tool_call_id=str(call["id"]), recallable=False) for call in lost]
+        lost = [call for call in newest[asking].tool_calls or () if call.get("id") not in answered]
+        named = [str(call["id"]) for call in lost if call.get("id")]
+        answers = [NewMessage(role="tool", text=_LOST, tool_call_id=name, recallable=False) for name in named]
         if answers:
             self.add(conversation_id, answers, newest[asking].agent, scope)
         return len(answers)
