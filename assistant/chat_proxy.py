@@ -19,10 +19,11 @@ from assistant.context_manager import ContextManager, Prompt
 from assistant.ledger import Ledger, ProxiedCall
 from assistant.model_reply import ModelReply, StreamedReply
 from assistant.model_server import Answered, ModelServer, as_bytes
-from assistant.packing import Block, units_of, whole_turns, with_block
+from assistant.packing import Block, with_block
 from assistant.prompt_request import PromptRequest
 from assistant.settings import Settings
 from assistant.storage.contexts import newest_for
+from assistant.units import units_of, whole_turns
 from memory_engine import MemoryEngine, NewMessage, RecallHit, Scope
 from memory_engine.alignment import plain
 from memory_engine.errors import ConversationNotFound, StoreError

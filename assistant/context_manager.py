@@ -7,10 +7,11 @@ from typing import Any
 from assistant.agents import Agents
 from assistant.background import background_of
 from assistant.errors import BudgetTooSmall
-from assistant.packing import Block, Choice, Packed, Parts, pack, units_of
+from assistant.packing import Block, Choice, Packed, Parts, pack
 from assistant.prompt_request import PromptRequest
 from assistant.storage.contexts import load_context, save_context
 from assistant.token_counter import serialise
+from assistant.units import units_of
 from memory_engine import MemoryEngine, RecallHit, RecallQuery, Recollection, Scope
 from memory_engine.checks import check_name, check_text
 from memory_engine.models import NOTHING, random_id, to_micros

@@ -10,11 +10,9 @@ from memory_engine.checks import check_name
 from memory_engine.errors import StoreConflict
 from memory_engine.history import DEFAULT_SCOPE
 from memory_engine.joining import Parts
-from memory_engine.models import MAX_MESSAGES, Message, NewMessage, RecallHit, Scope, ScopeKey
-from memory_engine.storage import branches, messages, quarantines, scopes, threads
+from memory_engine.models import MAX_MESSAGES, Message, NewMessage, RecallHit, Scope
+from memory_engine.storage import branches, messages, quarantines, threads
 from memory_engine.storage.branches import Span
-from memory_engine.storage.database import Transaction
-from memory_engine.storage.threads import Thread
 
 #: Whose history counts: the client's, the stored one, or, with None, whatever the client sends tells.
 Whose = Literal["client", "stored"] | None
@@ -134,7 +132,7 @@ class Following:
 
     def _stored(self, conversation_id: str, count: int, scope: Scope) -> _Stored:
         with self._parts.eraser.told(scope), self._parts.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
+            thread = threads.find_in(db, scope, conversation_id)
             if thread is None:
                 return _Stored(rows=[], paths=[[]], is_whole=True)
             most = min(_MOST, _FOR_EACH * count + _BESIDES)
@@ -158,7 +156,7 @@ class Following:
         last = ids[-1] if ids else (path[alignment.after].message_id if alignment.after >= 0 else None)
         before = _before(sent, found, stored, whose)
         with self._parts.eraser.told(scope), self._parts.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
+            thread = threads.find_in(db, scope, conversation_id)
             if thread is None:
                 return Followed(said=None, last=None, before=(), conversation_id=conversation_id, spans=())
             named = [of_sent[asked]] if asked is not None else []
@@ -168,15 +166,6 @@ class Following:
             spans = [] if end is None else branches.path(branches.of_thread(db, thread), end.branch, end.seq)
             shown = quarantines.with_those_they_repeat(db, thread.key, [row for row in before if not row.pruned])
         return Followed(said=said, last=last, before=tuple(shown), conversation_id=conversation_id, spans=tuple(spans))
-
-    def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> Thread | None:
-        key = scopes.find_scope(db, scope)
-        if key is None:
-            namespace_id = scopes.find_namespace(db, scope.namespace)
-            if namespace_id is None:
-                return None
-            key = ScopeKey(namespace_id, scopes.NOBODY)
-        return threads.find_thread(db, key, conversation_id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from memory_engine.checks import check_name
 from memory_engine.errors import ConversationNotFound, MessageNotFound
 from memory_engine.joining import Parts
-from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, ScopeKey, Summary, random_id, to_micros
+from memory_engine.models import Conversation, Message, NewMessage, Page, Scope, Summary, random_id, to_micros
 from memory_engine.storage import branches, changes, messages, quarantines, scopes, summaries, threads
 from memory_engine.storage.database import Transaction
 
@@ -104,7 +104,7 @@ class History:
         `before_seq`, where these are given. What repeats a quarantined message has its quarantine here.
         """
         with self._parts.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
+            thread = threads.find_in(db, scope, conversation_id)
             if thread is None:
                 return []
             last = None if until is None else to_micros(until)
@@ -139,7 +139,7 @@ class History:
             ConversationNotFound: the conversation is another user's.
         """
         with self._parts.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
+            thread = threads.find_in(db, scope, conversation_id)
             return None if thread is None else thread.agent
 
     def summaries(self, conversation_id: str, *, scope: Scope = DEFAULT_SCOPE) -> list[Summary]:
@@ -158,20 +158,11 @@ class History:
             ConversationNotFound: the conversation is another user's.
         """
         with self._parts.database.read() as db:
-            thread = self._thread(db, scope, conversation_id)
+            thread = threads.find_in(db, scope, conversation_id)
             return None if thread is None else summaries.of_whole(db, thread)
 
-    def _thread(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread | None:
-        key = scopes.find_scope(db, scope)
-        if key is None:
-            namespace_id = scopes.find_namespace(db, scope.namespace)
-            if namespace_id is None:
-                return None
-            key = ScopeKey(namespace_id, scopes.NOBODY)
-        return threads.find_thread(db, key, conversation_id)
-
     def _existing(self, db: Transaction, scope: Scope, conversation_id: str) -> threads.Thread:
-        thread = self._thread(db, scope, conversation_id)
+        thread = threads.find_in(db, scope, conversation_id)
         if thread is None:
             raise ConversationNotFound.of(conversation_id)
         return thread

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from memory_engine.errors import ConversationNotFound
-from memory_engine.models import Conversation, Held, Page, ScopeKey, from_micros
+from memory_engine.models import Conversation, Held, Page, Scope, ScopeKey, from_micros
 from memory_engine.storage.schema import AssistantThread, ChatMessage
-from memory_engine.storage.scopes import take_seqs
+from memory_engine.storage.scopes import NOBODY, find_namespace, find_scope, take_seqs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +71,21 @@ def id_of(db: Connection, namespace_id: int, conversation_id: str) -> str | None
     """The thread of a conversation of the namespace, whosever it is, or None."""
     row = db.execute(_FIND, {"namespace_id": namespace_id, "conversation_id": conversation_id}).first()
     return None if row is None else row.thread_id
+
+
+def find_in(db: Connection, scope: Scope, conversation_id: str) -> Thread | None:
+    """The thread of a scope's conversation, or None when the namespace has no such conversation.
+
+    Raises:
+        ConversationNotFound: the conversation is another scope's; to this one it does not exist.
+    """
+    key = find_scope(db, scope)
+    if key is None:
+        namespace_id = find_namespace(db, scope.namespace)
+        if namespace_id is None:
+            return None
+        key = ScopeKey(namespace_id, NOBODY)
+    return find_thread(db, key, conversation_id)
 
 
 def owner_of(db: Connection, namespace_id: int, conversation_id: str) -> ScopeKey | None:

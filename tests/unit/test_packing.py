@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.errors import BudgetTooSmall
-from assistant.packing import Packed, Parts, pack, units_of, within_budget
+from assistant.packing import Packed, Parts, pack, within_budget
 from assistant.recalled_block import CLOSE, OPEN
 from assistant.token_counter import count_messages, serialise
+from assistant.units import units_of
 from memory_engine import Message, RecallHit
 from memory_engine.tokens import BundledTokenCounter
 
