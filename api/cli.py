@@ -290,6 +290,7 @@ def restore(
         restored = backups.restore(settings, file, replace=replace, progress=progress)
     console.print_backup(f"{file} is restored:", restored.manifest)
     console.print_erased_again(restored.erased_again)
+    console.print_carried(restored.carried)
     typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
 
 

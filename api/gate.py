@@ -13,7 +13,6 @@ from api.access import is_open
 from api.caller import MACHINE_CALLER, Caller, caller_of
 from api.errors import RequestRefused, refusal, respond_to
 from api.keys import MARK
-from api.limits import Limits
 from api.services import Services
 from memory_engine.errors import MemoryEngineError
 
@@ -60,7 +59,7 @@ class Gate:
         if is_open(scope["path"]):
             return
         caller = MACHINE_CALLER if is_run else await self._caller(token)
-        self._services.meter.take(caller.name, caller.limits)
+        self._services.meter.take(caller.name, caller.limits, caller.shares)
         state["caller"] = caller
 
     async def _caller(self, token: str) -> Caller:
@@ -76,7 +75,7 @@ class Gate:
             key = await services.lanes.read.run(lambda: services.keys.find(token))
             if key is None:
                 raise _unknown("There is no such API key, or it has expired or was revoked.")
-            return caller_of(key, Limits.of_keys(services.settings, key.requests_per_minute))
+            return caller_of(key, services.settings)
         if services.settings.api_keys_required and token:
             raise _unknown(f"This is no API key of this service: they begin with {MARK}.")
         if services.settings.api_keys_required:

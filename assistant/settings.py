@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     #: What a key may ask for: requests a minute, unless it has a rate of its own, and streamed replies at once; bytes
     #: of a body, messages, hits and tokens of one call.
     limit_requests: int = Field(6_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_REQUESTS")
+    #: Requests a minute of all keys of a namespace together; as many as one key has unless set.
+    limit_namespace_requests: int | None = Field(None, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_NAMESPACE_REQUESTS")
     limit_streams: int = Field(32, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_STREAMS")
     limit_body: int = Field(64 * 1024 * 1024, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_BODY")
     limit_messages: int = Field(MAX_MESSAGES, ge=1, le=MAX_MESSAGES, validation_alias="MEMORY_ENGINE_LIMIT_MESSAGES")

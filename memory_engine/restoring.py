@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from memory_engine import suppression
+from memory_engine import carrying, suppression
 from memory_engine.backup import FORMAT, MANIFEST, Manifest, TableEntry, table_file
 from memory_engine.erasure import ErasedAgain, Keeper
 from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
@@ -33,6 +33,8 @@ class Restored:
     manifest: Manifest
     #: What of it does not come back.
     erased_again: ErasedAgain
+    #: Holds, quarantines and revoked keys of the store before that were applied, by kind.
+    carried: Mapping[str, int]
 
 
 def check(path: Path, progress: Progress = no_progress) -> Manifest:
@@ -63,7 +65,8 @@ def restore(
     """Put a backup into a database that holds nothing, or with `replace` in place of what it holds.
 
     The rows are written into tables of the backup's own schema, which is then brought to this program's. Either all
-    of it is there in the end or nothing has changed. What this store erased, or the backup's, does not come back.
+    of it is there in the end or nothing has changed. What this store erased, or the backup's, does not come back. What
+    this store forbids stays forbidden: holds and quarantines, and what its keepers forbid, such as revoked API keys.
 
     Args:
         database: the store; nobody else may use it meanwhile.
@@ -83,9 +86,9 @@ def restore(
     manifest = check(path, progress)
     with _opened(path) as archive, database.write_alone() as db:
         database.refuse_company(db)
-        if not replace and is_used(db):
+        before = _Before(db, keepers)
+        if not replace and before.is_used:
             raise StoreNotEmpty
-        erased = suppression.take_along(db)
         tables.drop_all(db)
         migrations.upgrade_within(db, manifest.schema)
         for table in tables.all_tables(db):
@@ -95,19 +98,38 @@ def restore(
                 for written in tables.write_rows(db, table, entry.columns, _rows(member)):
                     progress(f"restoring {table.name}", written)
         migrations.upgrade_within(db, "head")
-        _settle(db, to_micros(clock.now()))
-        if erased is not None:
-            suppression.put_back(db, erased)
+        now = to_micros(clock.now())
+        _settle(db, now)
+        if before.erased is not None:
+            suppression.put_back(db, before.erased)
         made_at = to_micros(datetime.fromisoformat(manifest.made_at))
         again = suppression.erase_again(database, db, clock, keepers, made_at=made_at)
+        carried = before.put_back(db, keepers, now)
     if database.high_water is not None:
         database.high_water.forget()
-    return Restored(manifest=manifest, erased_again=again)
+    return Restored(manifest=manifest, erased_again=again, carried=carried)
 
 
 def is_used(db: Transaction) -> bool:
     """Whether anybody ever wrote to the store."""
     return "scopes" in tables.names(db) and bool(scopes.all_scopes(db))
+
+
+class _Before:
+    """What the store erased and forbids, read before its tables are dropped."""
+
+    def __init__(self, db: Transaction, keepers: Mapping[str, Keeper]) -> None:
+        self.erased = suppression.take_along(db)
+        self._marks = carrying.take_along(db)
+        self._kept = {name: keeper.take_along(db) for name, keeper in keepers.items()}
+        self.is_used = is_used(db) or any(self._kept.values())
+
+    def put_back(self, db: Transaction, keepers: Mapping[str, Keeper], now: int) -> dict[str, int]:
+        """Forbid it in the restored store, and return counts of what was changed, by kind."""
+        counts = carrying.put_back(db, self._marks, now)
+        for name, keeper in keepers.items():
+            counts |= keeper.put_back(db, self._kept[name] if self.is_used else None)
+        return counts
 
 
 def _settle(db: Transaction, now: int) -> None:
