@@ -98,8 +98,9 @@ def check_browser(method: str, headers: Headers) -> None:
         raise RequestRefused(403, text, code="host_not_allowed")
     origin = headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-    # Following a link from another site shows a page of ours to its reader alone.
-    follows_link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    # Following a link from another site shows a page of ours to its reader alone; in a frame it would be that site's.
+    navigates = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    follows_link = navigates and headers.get("sec-fetch-dest", "document") == "document"
     other_site = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not follows_link
     if foreign or other_site:
         text = "Without API keys the service answers its own pages, and no page of another site."

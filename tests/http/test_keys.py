@@ -446,6 +446,21 @@ def test_a_service_without_any_key_says_how_to_make_one(locked: Locked) -> None:
         ({"host": "localhost:8000", "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, True),
         ({"host": "localhost:8000", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, True),
         ({"host": "localhost:8000", "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, False),
+        *(
+            (
+                {"host": "localhost", "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": dest},
+                allowed,
+            )
+            for site in ("cross-site", "same-site")
+            for dest, allowed in (
+                ("document", True),
+                ("iframe", False),
+                ("frame", False),
+                ("object", False),
+                ("embed", False),
+                ("fencedframe", False),
+            )
+        ),
         ({"host": "localhost:8000", "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}, False),
     ],
 )

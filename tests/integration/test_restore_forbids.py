@@ -77,7 +77,7 @@ def test_a_key_revoked_after_the_backup_stays_revoked_and_so_do_those_it_made(st
 def test_a_key_whose_expiry_was_shortened_keeps_the_earlier_one(store: Store) -> None:
     with store.opened() as engine:
         say(engine, "c", "The harbour opens at nine.")
-        short, secret = store.key(engine, "short", expires_at=store.clock.now() + timedelta(days=9))
+        _, secret = store.key(engine, "short", expires_at=store.clock.now() + timedelta(days=9))
         _, longer = store.key(engine, "longer", expires_at=store.clock.now() + timedelta(days=1))
         store.back_up(engine)
         with engine.database.write() as db:
