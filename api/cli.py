@@ -1,5 +1,6 @@
 """The command line. Heavy imports stand inside the commands, so that --help answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -37,6 +38,7 @@ NamespaceName = Annotated[str | None, typer.Option("--namespace", help="Whose me
 
 def main() -> None:
     """Run a command; a mistake gives one line on stderr and exit code 2."""
+    os.umask(0o077)  # what commands and the service write, and what libraries write for them, is its owner's alone
     try:
         sys.exit(app(standalone_mode=False))
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from api.gate import is_loopback
 from api.logs import set_up_logs
 from api.services import Services
 from assistant import Settings
-from memory_engine.storage.directory import OWNER_ALONE
+from memory_engine.storage.private_files import OWNER_ALONE
 
 #: How long a thread computes before another that waits gets its turn. A write runs a dozen statements and waits for its
 #: turn after each: with Python's default of 5 ms, recall or a summary costs it 60 ms, with .5 ms 6 (ADRs 15 and 19).

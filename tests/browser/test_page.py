@@ -43,7 +43,8 @@ _HOSTILE = [
     "\" onclick=document.title='broken' x=\"",
     "${document.title='broken'}", "{{constructor.constructor('document.title=1')()}}",
     "message", "error", "prompt", "log", "conversation", "conversations", "results", "query", "say", "search",
-    "status", "banner", "agent", "__proto__", "constructor", "toString", "body", "title", "location", "../../docs", "a b", "%2e%2e",
+    "status", "banner", "agent", "__proto__", "constructor", "toString", "body", "title", "location",
+    "../../docs", "a b", "%2e%2e",
 ]  # fmt: skip
 
 
