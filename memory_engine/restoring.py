@@ -1,29 +1,24 @@
 """Brings a backup back: checked as a whole first, then written in one transaction, or not at all."""
 
 import hashlib
-import json
 import secrets
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from memory_engine import carrying, suppression
-from memory_engine.backup import FORMAT, MANIFEST, Manifest, TableEntry, table_file
+from memory_engine import backup_file, carrying, suppression
+from memory_engine.backup import Manifest, table_file
 from memory_engine.erasure import ErasedAgain, Keeper
-from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
+from memory_engine.errors import BackupDamaged, StoreNotEmpty
 from memory_engine.models import to_micros
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import migrations, outbox, scopes, store_settings, tables
 from memory_engine.storage.database import Database, Transaction
 
 _PIECE = 1024 * 1024
-#: A row longer than this is none of ours.
-_LONGEST_LINE = 64 * _PIECE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +39,8 @@ def check(path: Path, progress: Progress = no_progress) -> Manifest:
         BackupDamaged: it is no backup, is cut off, or was changed.
         SchemaMismatch: a later version of the program made it.
     """
-    with _opened(path) as archive:
-        manifest = _manifest(archive, path)
+    with backup_file.opened(path) as archive:
+        manifest = backup_file.read_manifest(archive, path)
         for name, entry in manifest.tables.items():
             digest, rows = hashlib.sha256(), 0
             with archive.open(table_file(name)) as member:
@@ -84,19 +79,14 @@ def restore(
         StoreUnavailable: the database does not answer, or is full.
     """
     manifest = check(path, progress)
-    with _opened(path) as archive, database.write_alone() as db:
+    with backup_file.opened(path) as archive, database.write_alone() as db, _fitting(path):
         database.refuse_company(db)
         before = _Before(db, keepers)
         if not replace and before.is_used:
             raise StoreNotEmpty
         tables.drop_all(db)
         migrations.upgrade_within(db, manifest.schema)
-        for table in tables.all_tables(db):
-            if (entry := manifest.tables.get(table.name)) is None:
-                continue
-            with archive.open(table_file(table.name)) as member:
-                for written in tables.write_rows(db, table, entry.columns, _rows(member)):
-                    progress(f"restoring {table.name}", written)
+        _write(db, archive, path, manifest, progress)
         migrations.upgrade_within(db, "head")
         now = to_micros(clock.now())
         _settle(db, now)
@@ -108,6 +98,26 @@ def restore(
     if database.high_water is not None:
         database.high_water.forget()
     return Restored(manifest=manifest, erased_again=again, carried=carried)
+
+
+def _write(
+    db: Transaction, archive: zipfile.ZipFile, path: Path, manifest: Manifest, progress: Progress
+) -> None:  # fmt: skip
+    for table in tables.all_tables(db):
+        if (entry := manifest.tables.get(table.name)) is None:
+            continue
+        batches = backup_file.row_batches(archive, path, table.name, entry)
+        for written in tables.write_rows(db, table, entry.columns, batches):
+            progress(f"restoring {table.name}", written)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Turn what values of a wrong kind bring about, of which only a crafted file has any, into one error."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError) as exc:
+        raise BackupDamaged(f"{path} is damaged: what it holds does not fit together.") from exc
 
 
 def is_used(db: Transaction) -> bool:
@@ -141,35 +151,3 @@ def _settle(db: Transaction, now: int) -> None:
         if last_seq:
             outbox.delete_until(db, key, last_seq)
             outbox.insert_pending(db, outbox.Pending(key=key, first_seq=0, last_seq=last_seq), now)
-
-
-def _rows(member: Any) -> Iterator[list[Any]]:
-    while line := member.readline(_LONGEST_LINE):
-        yield json.loads(line)
-
-
-def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
-    try:
-        told = json.loads(archive.read(MANIFEST))
-        entries = {
-            name: TableEntry(columns=tuple(entry["columns"]), rows=entry["rows"], sha256=entry["sha256"])
-            for name, entry in told.pop("tables").items()
-        }
-        manifest = Manifest(tables=entries, **told)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise BackupDamaged(f"{path} has no manifest that can be read.") from exc
-    if manifest.format > FORMAT or manifest.schema > migrations.HEAD:
-        text = f"{path} has schema {manifest.schema}; this program knows {migrations.HEAD} and earlier"
-        raise SchemaMismatch(f"{text}: a later version of it can restore the file.")
-    return manifest
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except OSError as exc:
-        raise BackupDamaged(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as exc:
-        raise BackupDamaged(f"{path} is no backup, or is cut off or damaged: {exc}.") from exc
