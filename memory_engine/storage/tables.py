@@ -84,7 +84,7 @@ def write_rows(
     blobs = _binary_columns([table.columns[name] for name in columns])
     kinds = [_kinds(table.columns[name]) for name in columns]
     wrong = BackupDamaged(f"The backup is damaged: rows of {table.name} do not fit the table.")
-    for batch in batches:
+    for batch in filter(None, batches):  # no rows at all would be inserted as one of defaults
         if not all(isinstance(value, kind) for row in batch for value, kind in zip(row, kinds, strict=True)):
             raise wrong
         try:
