@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from api import errors
 from api.body_limit import BodyLimit
 from api.deps import admit
 from api.gate import Gate
+from api.page_headers import PageHeaders
 from api.routes import (
     assistant,
     chat,
@@ -30,6 +32,14 @@ from api.services import Services
 _OTHER_THREADS = 4
 
 
+class _App(FastAPI):
+    """The application, whose every answer has the headers for browsers: refusals and internal errors, too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the headers around the middleware that answers internal errors."""
+        return PageHeaders(super().build_middleware_stack())
+
+
 def create_app(services: Services) -> FastAPI:
     """The ASGI application over these services; who made them closes them."""
 
@@ -39,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
         to_thread.current_default_thread_limiter().total_tokens = _OTHER_THREADS
         yield
 
-    app = FastAPI(
+    app = _App(
         title="memory-engine",
         summary="A memory that conversations can live in.",
         version="0.1.0",

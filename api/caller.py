@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from api.access import Need
 from api.errors import RequestRefused
 from api.keys import RIGHTS, ApiKey
-from api.limits import GENEROUS, Limits
+from api.limits import GENEROUS, Limits, Share
+from assistant import Settings
 
 _ALL: Need = frozenset({*RIGHTS, "machine"})
 
@@ -20,6 +21,10 @@ class Caller:
     namespace: str | None
     rights: Need
     limits: Limits
+    #: The key that they have. None on the machine.
+    key: ApiKey | None = None
+    #: What their requests count against as well: the keys that made theirs, and the namespace.
+    shares: tuple[Share, ...] = ()
 
     @property
     def is_machine(self) -> bool:
@@ -46,7 +51,12 @@ class Caller:
 MACHINE_CALLER = Caller(name="machine", namespace=None, rights=_ALL, limits=GENEROUS)
 
 
-def caller_of(key: ApiKey, limits: Limits) -> Caller:
+def caller_of(key: ApiKey, settings: Settings) -> Caller:
     """The caller that a key stands for."""
+    limits = Limits.of_keys(settings, key.requests_per_minute)
+    makers = [Share(maker.key_id, Limits.of_keys(settings, maker.requests_per_minute).requests) for maker in key.makers]
+    together = Share(f"namespace {key.namespace}", Limits.of_namespace(settings))
     rights = frozenset(RIGHTS) if "admin" in key.rights else frozenset(key.rights)
-    return Caller(name=key.key_id, namespace=key.namespace, rights=rights, limits=limits)
+    return Caller(
+        name=key.key_id, namespace=key.namespace, rights=rights, limits=limits, key=key, shares=(*makers, together)
+    )

@@ -1,5 +1,6 @@
 """The command line. Heavy imports stand inside the commands, so that --help answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -37,6 +38,7 @@ NamespaceName = Annotated[str | None, typer.Option("--namespace", help="Whose me
 
 def main() -> None:
     """Run a command; a mistake gives one line on stderr and exit code 2."""
+    os.umask(0o077)  # what commands and the service write, and what libraries write for them, is its owner's alone
     try:
         sys.exit(app(standalone_mode=False))
     except KeyboardInterrupt:
@@ -290,6 +292,7 @@ def restore(
         restored = backups.restore(settings, file, replace=replace, progress=progress)
     console.print_backup(f"{file} is restored:", restored.manifest)
     console.print_erased_again(restored.erased_again)
+    console.print_carried(restored.carried)
     typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
 
 

@@ -1,7 +1,7 @@
 """What commands show in a terminal."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -199,6 +199,25 @@ def print_erased_again(again: "ErasedAgain") -> None:
         went = [f"{n:,} {what}" for n, what in ((again.messages, "messages"), (again.users, "whole users")) if n]
         text = f"Erased before, and so erased again: {' and '.join(went)}; receipts {', '.join(again.receipt_ids)}."
         _out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+#: What `restore` carried along, in the order of its output.
+_CARRIED = {
+    "holds": "Still on hold: {:,} conversations.",
+    "quarantines": "Still quarantined: {:,} conversations and messages.",
+    "keys_revoked": "Still revoked: {:,} API keys.",
+    "keys_expire_earlier": "Keep their earlier expiry: {:,} API keys.",
+    "keys_deleted": "Revoked, because the store did not have them any more: {:,} API keys.",
+    "keys_missing": "Made after the backup, and therefore gone: {:,} API keys.",
+    "keys_valid": "Valid API keys in the restored store: {:,} (`memory-engine keys list` shows them).",
+}
+
+
+def print_carried(counts: Mapping[str, int]) -> None:
+    """Print the holds, quarantines and revocations of the store before that a restore applied."""
+    for kind, sentence in _CARRIED.items():
+        if counts.get(kind):
+            _out.print(sentence.format(counts[kind]), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_pruned(done: dict[str, Any]) -> None:

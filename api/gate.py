@@ -13,7 +13,6 @@ from api.access import is_open
 from api.caller import MACHINE_CALLER, Caller, caller_of
 from api.errors import RequestRefused, refusal, respond_to
 from api.keys import MARK
-from api.limits import Limits
 from api.services import Services
 from memory_engine.errors import MemoryEngineError
 
@@ -60,7 +59,7 @@ class Gate:
         if is_open(scope["path"]):
             return
         caller = MACHINE_CALLER if is_run else await self._caller(token)
-        self._services.meter.take(caller.name, caller.limits)
+        self._services.meter.take(caller.name, caller.limits, caller.shares)
         state["caller"] = caller
 
     async def _caller(self, token: str) -> Caller:
@@ -76,7 +75,7 @@ class Gate:
             key = await services.lanes.read.run(lambda: services.keys.find(token))
             if key is None:
                 raise _unknown("There is no such API key, or it has expired or was revoked.")
-            return caller_of(key, Limits.of_keys(services.settings, key.requests_per_minute))
+            return caller_of(key, services.settings)
         if services.settings.api_keys_required and token:
             raise _unknown(f"This is no API key of this service: they begin with {MARK}.")
         if services.settings.api_keys_required:
@@ -99,8 +98,9 @@ def check_browser(method: str, headers: Headers) -> None:
         raise RequestRefused(403, text, code="host_not_allowed")
     origin = headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-    # Following a link from another site shows a page of ours to its reader alone.
-    follows_link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    # Following a link from another site shows a page of ours to its reader alone; in a frame it would be that site's.
+    navigates = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    follows_link = navigates and headers.get("sec-fetch-dest", "document") == "document"
     other_site = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not follows_link
     if foreign or other_site:
         text = "Without API keys the service answers its own pages, and no page of another site."

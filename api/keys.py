@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,13 +11,15 @@ from memory_engine.checks import check_name, check_target
 from memory_engine.errors import InvalidInput
 from memory_engine.models import from_micros, random_id, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage.database import Database
+from memory_engine.storage.database import Database, Transaction
 
 #: What a key may do; `scopes` in its JSON.
 Right = Literal["read", "write", "admin"]
 RIGHTS: tuple[Right, ...] = ("read", "write", "admin")
 #: What every key begins with.
 MARK = "mek_"
+#: Keys in a line of keys that made each other.
+MAX_GENERATIONS = 8
 #: Characters that are shown of a key: its mark and eight more of its 43.
 _SHOWN = len(MARK) + 8
 
@@ -40,6 +42,10 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    #: The id of the key that made it. None where a command made it.
+    made_by: str | None = None
+    #: The key that made it, the key that made that one, and so on. Only `find` reads them.
+    makers: tuple["ApiKey", ...] = field(default=(), compare=False)
 
     def is_valid(self, now: datetime) -> bool:
         """Whether it opens anything at that moment."""
@@ -55,6 +61,7 @@ class NewKey:
     rights: tuple[Right, ...]
     expires_at: datetime | None = None
     requests_per_minute: int | None = None
+    made_by: str | None = None
 
 
 class ApiKeys:
@@ -87,17 +94,22 @@ class ApiKeys:
             "created_at": to_micros(now),
             "expires_at": None if new.expires_at is None else to_micros(new.expires_at),
             "revoked_at": None,
+            "made_by": new.made_by,
         }
         with self._database.write() as db:
             api_keys.save(db, {**row, "hash": _hash(secret)})
         return _key(row), secret
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key that this text is, if it opens anything now."""
+        """Return the key that this text is. None unless the key and every key in its line of makers is valid."""
         with self._database.read() as db:
             row = api_keys.by_hash(db, _hash(secret))
-        key = None if row is None else _key(row)
-        return key if key is not None and key.is_valid(self._clock.now()) else None
+            makers = [] if row is None else _makers(db, row)
+        if row is None or None in makers:
+            return None
+        line = [_key(each) for each in (row, *makers) if each is not None]
+        now = self._clock.now()
+        return replace(line[0], makers=tuple(line[1:])) if all(key.is_valid(now) for key in line) else None
 
     def all(self, namespace: str | None = None) -> list[ApiKey]:
         """The keys of a namespace, or of all, oldest first; expired and revoked ones too."""
@@ -105,7 +117,9 @@ class ApiKeys:
             return [_key(row) for row in api_keys.of_namespace(db, namespace)]
 
     def revoke(self, key_id: str, namespace: str | None = None) -> ApiKey | None:
-        """Revoke a key, and return it. None where no key has that id, or the key belongs to another namespace.
+        """Revoke a key and the keys that it made, and return it.
+
+        None where no key has that id, or the key belongs to another namespace.
 
         Raises:
             EmptyTarget: no key is named; nothing was changed.
@@ -115,6 +129,17 @@ class ApiKeys:
         with self._database.write() as db:
             row = api_keys.revoke(db, key_id, namespace, to_micros(self._clock.now()))
         return None if row is None else _key(row)
+
+
+def _makers(db: Transaction, row: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Return the rows of a key's line of makers; None in place of one that is gone, or beyond the longest line."""
+    makers: list[dict[str, Any] | None] = []
+    made_by = row["made_by"]
+    while made_by is not None:
+        maker = api_keys.by_id(db, made_by) if len(makers) < MAX_GENERATIONS else None
+        makers.append(maker)
+        made_by = None if maker is None else maker["made_by"]
+    return makers
 
 
 def _hash(secret: str) -> str:

@@ -3,9 +3,9 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -48,6 +48,11 @@ class Limits:
             token_budget=settings.limit_token_budget,
             streams=settings.limit_streams,
         )
+
+    @staticmethod
+    def of_namespace(settings: Settings) -> int:
+        """Requests per minute of all keys of a namespace together."""
+        return settings.limit_namespace_requests or settings.limit_requests
 
     def fitted(self, body: B) -> B:
         """The body of a request; a number that it leaves open is brought within the limits.
@@ -93,6 +98,14 @@ class Bucket:
         return Bucket(left=left, at=now)
 
 
+class Share(NamedTuple):
+    """A rate that several callers share."""
+
+    name: str
+    #: Requests per minute.
+    requests: int
+
+
 class Meter:
     """Counts what callers do now. Used by the event loop's thread alone, and so without a lock."""
 
@@ -102,19 +115,23 @@ class Meter:
         self._buckets: dict[str, Bucket] = {}
         self._streams: Counter[str] = Counter()
 
-    def take(self, caller: str, limits: Limits) -> None:
-        """Count a request.
+    def take(self, caller: str, limits: Limits, shares: Sequence[Share] = ()) -> None:
+        """Count a request of the caller, against the rates that it shares as well.
 
         Raises:
-            RequestRefused: there were too many; 429, with the seconds after which there is room.
+            RequestRefused: there were too many; 429, with the seconds after which there is room. It is not counted.
         """
         now = self._clock()
-        bucket = self._buckets.get(caller, Bucket(left=limits.requests, at=now)).refilled(limits.requests, now)
-        if bucket.left < 1:
-            wait = math.ceil((1 - bucket.left) * _MINUTE / limits.requests)
-            text = f"Requests are limited to {limits.requests:,} a minute."
-            raise RequestRefused(429, text, code="rate_limited", retry_after=wait)
-        self._buckets[caller] = replace(bucket, left=bucket.left - 1)
+        taken = {}
+        for name, per_minute in (Share(caller, limits.requests), *shares):
+            bucket = self._buckets.get(name, Bucket(left=per_minute, at=now)).refilled(per_minute, now)
+            if bucket.left < 1:
+                wait = math.ceil((1 - bucket.left) * _MINUTE / per_minute)
+                together = "" if name == caller else ", together with other keys"
+                text = f"Requests are limited to {per_minute:,} a minute{together}."
+                raise RequestRefused(429, text, code="rate_limited", retry_after=wait)
+            taken[name] = replace(bucket, left=bucket.left - 1)
+        self._buckets.update(taken)
 
     def open_stream(self, caller: str, limits: Limits) -> Callable[[], None]:
         """Count a streamed reply, until what is returned is called.

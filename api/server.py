@@ -19,7 +19,8 @@ from api.gate import is_loopback
 from api.logs import set_up_logs
 from api.services import Services
 from assistant import Settings
-from memory_engine.storage.directory import OWNER_ALONE
+from assistant.settings import ignored_settings_file
+from memory_engine.storage.private_files import OWNER_ALONE
 
 #: How long a thread computes before another that waits gets its turn. A write runs a dozen statements and waits for its
 #: turn after each: with Python's default of 5 ms, recall or a summary costs it 60 ms, with .5 ms 6 (ADRs 15 and 19).
@@ -128,6 +129,11 @@ def _greet(address: str, services: Services) -> None:
     typer.echo(f"memory-engine serves on {address} (console at /, routes at /docs), data in {settings.data_dir}")
     if not settings.has_model:
         typer.echo("No model is configured: replies quote what is remembered. Set OPENAI_API_KEY or OPENAI_BASE_URL.")
+    if (ignored := ignored_settings_file(settings)) is not None:
+        typer.echo(
+            f"{ignored.absolute()} is not read, because OPENAI_API_KEY is in the environment. "
+            "Set MEMORY_ENGINE_ENV_FILE to read it."
+        )
     if settings.api_keys_required and not services.keys.all():
         typer.echo("API keys are required and there is none yet: `memory-engine keys create` makes one.")
     sys.stdout.flush()

@@ -1,7 +1,9 @@
 """The copies of messages that the assistant keeps: prompts as they were sent, and the logs of tools and models."""
 
+from typing import Any
+
 from assistant.builtin_tools import SEARCH_MEMORY
-from assistant.storage import contexts, model_log, tool_log
+from assistant.storage import api_keys, contexts, model_log, tool_log
 from memory_engine.erasure import Gone
 from memory_engine.models import ScopeKey, to_micros
 from memory_engine.ports import Clock
@@ -33,3 +35,18 @@ class Copies:
             "tool_calls": tool_log.erase_scope(db, key),
             "model_calls": model_log.erase_scope(db, key),
         }
+
+    def take_along(self, db: Transaction) -> dict[str, api_keys.Validity] | None:
+        """Return the validity of the store's API keys, for `put_back`. None where it never had a table of keys."""
+        return api_keys.validities(db)
+
+    def put_back(self, db: Transaction, taken: Any) -> dict[str, int]:
+        """Revoke restored API keys as the store before did, and count the changes and the valid keys.
+
+        A key that was revoked stays revoked, and the earlier expiry counts. A key that the store before does not have
+        is revoked. A key that was made after the backup is missing. With None the keys are those of the backup.
+        """
+        now = to_micros(self._clock.now())
+        counts = {} if taken is None else api_keys.restrict(db, taken, now)
+        valid = sum(each.is_valid(now) for each in (api_keys.validities(db) or {}).values())
+        return {**counts, "keys_valid": valid}

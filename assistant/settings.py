@@ -1,22 +1,26 @@
 """The settings: the only reader of the environment and of `.env`."""
 
+import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
 from memory_engine.models import MAX_HITS, MAX_MESSAGES
 
 #: Tokens that anybody may ask for.
 MAX_TOKEN_BUDGET = 1_000_000
+_DATA_DIR, _DEFAULT_DATA_DIR = "MEMORY_ENGINE_DATA_DIR", Path("./memory-data")
+_ENV_FILE, _MODEL_KEY = "MEMORY_ENGINE_ENV_FILE", "OPENAI_API_KEY"
 
 
 class Settings(BaseSettings):
     """What the service is told from outside; names as in the environment, in lower case."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     openai_api_key: str | None = None
     #: Any Chat Completions server.
@@ -26,7 +30,9 @@ class Settings(BaseSettings):
     #: Old model name -> name to call.
     model_aliases: dict[str, str] = Field(default_factory=dict)
 
-    data_dir: Path = Field(Path("./memory-data"), validation_alias="MEMORY_ENGINE_DATA_DIR")
+    data_dir: Path = Field(_DEFAULT_DATA_DIR, validation_alias=_DATA_DIR)
+    #: The file to read settings from in place of `.env`. Only the environment can name it.
+    env_file: Path | None = Field(None, validation_alias=_ENV_FILE)
     database_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_DATABASE_URL")
     chroma_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_CHROMA_URL")
     #: `static`, `minilm` or `openai:MODEL`; the one that the store has unless set, `static` for a new store.
@@ -70,6 +76,8 @@ class Settings(BaseSettings):
     #: What a key may ask for: requests a minute, unless it has a rate of its own, and streamed replies at once; bytes
     #: of a body, messages, hits and tokens of one call.
     limit_requests: int = Field(6_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_REQUESTS")
+    #: Requests a minute of all keys of a namespace together; as many as one key has unless set.
+    limit_namespace_requests: int | None = Field(None, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_NAMESPACE_REQUESTS")
     limit_streams: int = Field(32, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_STREAMS")
     limit_body: int = Field(64 * 1024 * 1024, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_BODY")
     limit_messages: int = Field(MAX_MESSAGES, ge=1, le=MAX_MESSAGES, validation_alias="MEMORY_ENGINE_LIMIT_MESSAGES")
@@ -77,6 +85,22 @@ class Settings(BaseSettings):
     limit_token_budget: int = Field(
         MAX_TOKEN_BUDGET, ge=1, le=MAX_TOKEN_BUDGET, validation_alias="MEMORY_ENGINE_LIMIT_TOKEN_BUDGET"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Read arguments first, then the environment, then the one file that may be read.
+
+        Raises:
+            SettingsInvalid: the file that MEMORY_ENGINE_ENV_FILE names is missing.
+        """
+        given = init_settings()
+        named = given.get(_DATA_DIR, given.get("data_dir"))
+        file = settings_file(os.environ, None if named is None else Path(str(named)))
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=file)
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -91,8 +115,44 @@ class Settings(BaseSettings):
         return bool(self.openai_api_key or self.openai_base_url)
 
 
+def settings_file(environment: Mapping[str, str], data_dir: Path | None) -> Path | None:
+    """Return the one file that settings are read from besides the environment, or None.
+
+    A folder that a person merely works in must not say where a model key of the environment is sent. So the `.env` of
+    the current folder, and of the default data directory in it, is read only while the environment has no model key.
+
+    Args:
+        environment: the variables of the process.
+        data_dir: the data directory, if an argument names it.
+
+    Raises:
+        SettingsInvalid: the file that MEMORY_ENGINE_ENV_FILE names is missing.
+    """
+    variables = {name.upper(): value for name, value in environment.items() if value}
+    if (named := variables.get(_ENV_FILE)) is not None:
+        if not Path(named).is_file():
+            raise SettingsInvalid(f"The setting {_ENV_FILE} is wrong: {named} is not a file.")
+        return Path(named)
+    if data_dir is None and _DATA_DIR in variables:
+        data_dir = Path(variables[_DATA_DIR])
+    if data_dir is not None and (data_dir / ".env").is_file():
+        return data_dir / ".env"
+    if _MODEL_KEY in variables:
+        return None
+    return next((path for path in (_DEFAULT_DATA_DIR / ".env", Path(".env")) if path.is_file()), None)
+
+
+def ignored_settings_file(settings: Settings) -> Path | None:
+    """Return the `.env` of the current folder if it is not read because the environment has a model key."""
+    here = Path(".env")
+    named = settings.data_dir if settings.data_dir != _DEFAULT_DATA_DIR else None
+    used = settings_file(os.environ, named)
+    has_key = any(name.upper() == _MODEL_KEY and value for name, value in os.environ.items())
+    return here if has_key and used is None and here.is_file() else None
+
+
 def load_settings(**overrides: object) -> Settings:
-    """The settings of the environment and `.env`, with these in place of theirs.
+    """Read the settings of the environment and of the settings file, with these in place of theirs.
 
     Raises:
         SettingsInvalid: a value cannot be read; the message names it.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from memory_engine.canaries import Hasher, canaries_of, forms_of
 from memory_engine.checks import check_target, check_targets
@@ -60,6 +60,17 @@ class Keeper(Protocol):
 
     def erase_scope(self, db: Transaction, key: ScopeKey) -> Mapping[str, int]:
         """Remove all that is kept for a scope whose messages are gone; how many rows, by place."""
+        ...
+
+    def take_along(self, db: Transaction) -> Any:
+        """Return what the store forbids, before a restore replaces it. A false value where it forbids nothing."""
+        ...
+
+    def put_back(self, db: Transaction, taken: Any) -> Mapping[str, int]:
+        """Forbid it in the restored store too, and return counts of what was changed.
+
+        `taken` is what `take_along` returned, or None where the store before was never used.
+        """
         ...
 
 

@@ -1,29 +1,24 @@
 """Brings a backup back: checked as a whole first, then written in one transaction, or not at all."""
 
 import hashlib
-import json
 import secrets
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from memory_engine import suppression
-from memory_engine.backup import FORMAT, MANIFEST, Manifest, TableEntry, table_file
+from memory_engine import backup_file, carrying, suppression
+from memory_engine.backup import Manifest, table_file
 from memory_engine.erasure import ErasedAgain, Keeper
-from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
+from memory_engine.errors import BackupDamaged, StoreNotEmpty
 from memory_engine.models import to_micros
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import migrations, outbox, scopes, store_settings, tables
 from memory_engine.storage.database import Database, Transaction
 
 _PIECE = 1024 * 1024
-#: A row longer than this is none of ours.
-_LONGEST_LINE = 64 * _PIECE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +28,8 @@ class Restored:
     manifest: Manifest
     #: What of it does not come back.
     erased_again: ErasedAgain
+    #: Holds, quarantines and revoked keys of the store before that were applied, by kind.
+    carried: Mapping[str, int]
 
 
 def check(path: Path, progress: Progress = no_progress) -> Manifest:
@@ -42,8 +39,8 @@ def check(path: Path, progress: Progress = no_progress) -> Manifest:
         BackupDamaged: it is no backup, is cut off, or was changed.
         SchemaMismatch: a later version of the program made it.
     """
-    with _opened(path) as archive:
-        manifest = _manifest(archive, path)
+    with backup_file.opened(path) as archive:
+        manifest = backup_file.read_manifest(archive, path)
         for name, entry in manifest.tables.items():
             digest, rows = hashlib.sha256(), 0
             with archive.open(table_file(name)) as member:
@@ -63,7 +60,8 @@ def restore(
     """Put a backup into a database that holds nothing, or with `replace` in place of what it holds.
 
     The rows are written into tables of the backup's own schema, which is then brought to this program's. Either all
-    of it is there in the end or nothing has changed. What this store erased, or the backup's, does not come back.
+    of it is there in the end or nothing has changed. What this store erased, or the backup's, does not come back. What
+    this store forbids stays forbidden: holds and quarantines, and what its keepers forbid, such as revoked API keys.
 
     Args:
         database: the store; nobody else may use it meanwhile.
@@ -81,33 +79,67 @@ def restore(
         StoreUnavailable: the database does not answer, or is full.
     """
     manifest = check(path, progress)
-    with _opened(path) as archive, database.write_alone() as db:
+    with backup_file.opened(path) as archive, database.write_alone() as db, _fitting(path):
         database.refuse_company(db)
-        if not replace and is_used(db):
+        before = _Before(db, keepers)
+        if not replace and before.is_used:
             raise StoreNotEmpty
-        erased = suppression.take_along(db)
         tables.drop_all(db)
         migrations.upgrade_within(db, manifest.schema)
-        for table in tables.all_tables(db):
-            if (entry := manifest.tables.get(table.name)) is None:
-                continue
-            with archive.open(table_file(table.name)) as member:
-                for written in tables.write_rows(db, table, entry.columns, _rows(member)):
-                    progress(f"restoring {table.name}", written)
+        _write(db, archive, path, manifest, progress)
         migrations.upgrade_within(db, "head")
-        _settle(db, to_micros(clock.now()))
-        if erased is not None:
-            suppression.put_back(db, erased)
+        now = to_micros(clock.now())
+        _settle(db, now)
+        if before.erased is not None:
+            suppression.put_back(db, before.erased)
         made_at = to_micros(datetime.fromisoformat(manifest.made_at))
         again = suppression.erase_again(database, db, clock, keepers, made_at=made_at)
+        carried = before.put_back(db, keepers, now)
     if database.high_water is not None:
         database.high_water.forget()
-    return Restored(manifest=manifest, erased_again=again)
+    return Restored(manifest=manifest, erased_again=again, carried=carried)
+
+
+def _write(
+    db: Transaction, archive: zipfile.ZipFile, path: Path, manifest: Manifest, progress: Progress
+) -> None:  # fmt: skip
+    for table in tables.all_tables(db):
+        if (entry := manifest.tables.get(table.name)) is None:
+            continue
+        batches = backup_file.row_batches(archive, path, table.name, entry)
+        for written in tables.write_rows(db, table, entry.columns, batches):
+            progress(f"restoring {table.name}", written)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Turn what values of a wrong kind bring about, of which only a crafted file has any, into one error."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError) as exc:
+        raise BackupDamaged(f"{path} is damaged: what it holds does not fit together.") from exc
 
 
 def is_used(db: Transaction) -> bool:
     """Whether anybody ever wrote to the store."""
     return "scopes" in tables.names(db) and bool(scopes.all_scopes(db))
+
+
+class _Before:
+    """What the store erased and forbids, read before its tables are dropped."""
+
+    def __init__(self, db: Transaction, keepers: Mapping[str, Keeper]) -> None:
+        self.erased = suppression.take_along(db)
+        self._marks = carrying.take_along(db)
+        self._kept = {name: keeper.take_along(db) for name, keeper in keepers.items()}
+        self.is_used = is_used(db) or any(self._kept.values())
+
+    def put_back(self, db: Transaction, keepers: Mapping[str, Keeper], now: int) -> dict[str, int]:
+        """Forbid it in the restored store, and return counts of what was changed, by kind."""
+        counts = carrying.put_back(db, self._marks, now)
+        for name, keeper in keepers.items():
+            counts |= keeper.put_back(db, self._kept[name] if self.is_used else None)
+        return counts
 
 
 def _settle(db: Transaction, now: int) -> None:
@@ -119,35 +151,3 @@ def _settle(db: Transaction, now: int) -> None:
         if last_seq:
             outbox.delete_until(db, key, last_seq)
             outbox.insert_pending(db, outbox.Pending(key=key, first_seq=0, last_seq=last_seq), now)
-
-
-def _rows(member: Any) -> Iterator[list[Any]]:
-    while line := member.readline(_LONGEST_LINE):
-        yield json.loads(line)
-
-
-def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
-    try:
-        told = json.loads(archive.read(MANIFEST))
-        entries = {
-            name: TableEntry(columns=tuple(entry["columns"]), rows=entry["rows"], sha256=entry["sha256"])
-            for name, entry in told.pop("tables").items()
-        }
-        manifest = Manifest(tables=entries, **told)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise BackupDamaged(f"{path} has no manifest that can be read.") from exc
-    if manifest.format > FORMAT or manifest.schema > migrations.HEAD:
-        text = f"{path} has schema {manifest.schema}; this program knows {migrations.HEAD} and earlier"
-        raise SchemaMismatch(f"{text}: a later version of it can restore the file.")
-    return manifest
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except OSError as exc:
-        raise BackupDamaged(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as exc:
-        raise BackupDamaged(f"{path} is no backup, or is cut off or damaged: {exc}.") from exc

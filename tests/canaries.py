@@ -221,8 +221,8 @@ def _copy(engine: MemoryEngine, first: Owner, others: list[Owner]) -> None:
             ]
             for name, copies in renamed.items():
                 columns = every[name].columns.keys()
-                placed = ([(copy | place)[column] for column in columns] for copy in copies)
-                for _ in tables.write_rows(db, every[name], columns, placed):
+                placed = [[(copy | place)[column] for column in columns] for copy in copies]
+                for _ in tables.write_rows(db, every[name], columns, [placed]):
                     pass
             here = (every["scopes"].c[column] == value for column, value in place.items())
             db.execute(update(every["scopes"]).where(*here).values(last_seq=100, last_change=100))

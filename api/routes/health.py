@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 
 from api.deps import CallerDep, ServicesDep
 from api.lanes import LaneRoute
@@ -78,13 +77,6 @@ async def page() -> FileResponse:
 
 
 @router.get("/docs", include_in_schema=False)
-async def docs() -> HTMLResponse:
+async def docs() -> FileResponse:
     """Swagger UI, from files of our own."""
-    vendor = "/web/vendor/swagger-ui"
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title="memory-engine",
-        swagger_js_url=f"{vendor}/swagger-ui-bundle.js",
-        swagger_css_url=f"{vendor}/swagger-ui.css",
-        swagger_favicon_url=f"{vendor}/favicon-32x32.png",
-    )
+    return FileResponse(WEB / "docs.html")

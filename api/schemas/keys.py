@@ -14,7 +14,7 @@ class KeyIn(Body):
     namespace: StrictStr | None = Field(None, description="Whose memory it opens; the caller's unless given.")
     name: StrictStr = "key"
     scopes: Annotated[tuple[Right, ...], Field(min_length=1)] = ("read", "write")
-    expires_at: Time | None = None
+    expires_at: Time | None = Field(None, description="Default: the expiry of the key that makes it.")
     requests_per_minute: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
 
 
@@ -31,6 +31,7 @@ class KeyOut(BaseModel):
     created_at: Moment
     expires_at: Moment | None
     revoked_at: Moment | None
+    made_by: str | None = Field(description="The id of the key that made it. null where a command made it.")
 
 
 class MadeKeyOut(KeyOut):
@@ -51,4 +52,5 @@ def key_out(key: ApiKey) -> KeyOut:
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        made_by=key.made_by,
     )

@@ -2,6 +2,8 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
+// Messages on the page by their id. Ids are data: as ids of elements they would answer to $.
+const shown = new Map();
 const PARTS = ["lexical", "vector", "neighbours", "completed", "session", "speaker"];
 
 function make(tag, options = {}, ...children) {
@@ -51,9 +53,14 @@ async function guarded(form, work) {
 
 const day = (iso) => iso.slice(0, 16).replace("T", " ");
 
+function emptyLog() {
+  shown.clear();
+  $("log").replaceChildren();
+}
+
 function newConversation() {
   $("conversation").value = "web-" + Math.random().toString(36).slice(2, 8);
-  $("log").replaceChildren();
+  emptyLog();
   $("message").focus();
 }
 
@@ -79,9 +86,9 @@ async function openConversation(id, messageId) {
     if (!page.has_more) break;
   }
   $("conversation").value = id;
-  $("log").replaceChildren();
+  emptyLog();
   for (const row of rows) addMessage(row.role, row.name ?? row.agent ?? row.role, row.text, row.created_at, row.message_id);
-  const target = messageId && document.getElementById(messageId);
+  const target = shown.get(messageId);
   if (target) {
     target.classList.add("found");
     target.scrollIntoView({ block: "center" });
@@ -91,10 +98,10 @@ async function openConversation(id, messageId) {
 
 function addMessage(role, who, text, at, id) {
   const label = role === "user" && who === "user" ? "you" : who;
-  const item = make("li", { class: role },
+  const item = make("li", { class: role === "assistant" ? "assistant" : "other" },
     make("div", { class: "quiet", text: at ? `${label} · ${day(at)}` : label }),
     make("span", { text }));
-  if (id) item.id = id;
+  if (id) shown.set(id, item);
   $("log").append(item);
   $("log").scrollTop = $("log").scrollHeight;
 }

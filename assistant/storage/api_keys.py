@@ -1,10 +1,13 @@
 """SQL of API keys: the hash of each, whose memory it opens, and until when."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, insert, inspect, select, update
 
 from assistant.storage.contexts import metadata
+from memory_engine.storage.messages import in_lists
 
 api_keys = Table(
     "api_keys",
@@ -24,9 +27,23 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    #: The key that made this one. None where a command made it.
+    Column("made_by", String(64)),
     Index("ix_api_keys_namespace", "namespace", "created_at"),
 )
 _SHOWN = [column for column in api_keys.c if column.name != "hash"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validity:
+    """Until when a key is valid; microseconds."""
+
+    revoked_at: int | None
+    expires_at: int | None
+
+    def is_valid(self, now: int) -> bool:
+        """Whether the key opens its namespace at that time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def save(db: Connection, row: dict[str, Any]) -> None:
@@ -40,6 +57,12 @@ def by_hash(db: Connection, digest: str) -> dict[str, Any] | None:
     return None if row is None else dict(row)
 
 
+def by_id(db: Connection, key_id: str) -> dict[str, Any] | None:
+    """Return the key of that id, valid or not, or None."""
+    row = db.execute(select(*_SHOWN).where(api_keys.c.key_id == key_id)).mappings().first()
+    return None if row is None else dict(row)
+
+
 def of_namespace(db: Connection, namespace: str | None) -> list[dict[str, Any]]:
     """The keys of a namespace, or of all, oldest first."""
     query = select(*_SHOWN).order_by(api_keys.c.created_at, api_keys.c.key_id)
@@ -49,7 +72,7 @@ def of_namespace(db: Connection, namespace: str | None) -> list[dict[str, Any]]:
 
 
 def revoke(db: Connection, key_id: str, namespace: str | None, now: int) -> dict[str, Any] | None:
-    """Note that a key is no longer to be taken, and return it; None where the namespace has none of that id.
+    """Revoke a key and every key that it made, and return it. None where the namespace has no key of that id.
 
     Args:
         db: an open transaction.
@@ -62,4 +85,67 @@ def revoke(db: Connection, key_id: str, namespace: str | None, now: int) -> dict
         here.append(api_keys.c.namespace == namespace)
     db.execute(update(api_keys).where(*here, api_keys.c.revoked_at.is_(None)).values(revoked_at=now))
     row = db.execute(select(*_SHOWN).where(*here)).mappings().first()
-    return None if row is None else dict(row)
+    if row is None:
+        return None
+    _revoke_made_by(db, [key_id], now)
+    return dict(row)
+
+
+def _revoke_made_by(db: Connection, makers: Sequence[str], now: int) -> None:
+    """Revoke the keys that these keys made, the keys that those made, and so on."""
+    while makers:
+        made: list[str] = []
+        for some in in_lists(makers):
+            here = (api_keys.c.made_by.in_(some), api_keys.c.revoked_at.is_(None))
+            made += db.execute(
+                update(api_keys).where(*here).values(revoked_at=now).returning(api_keys.c.key_id)
+            ).scalars()
+        makers = made
+
+
+def validities(db: Connection) -> dict[str, Validity] | None:
+    """Return the validity of every key, by id. None where the database has no table of keys."""
+    if not inspect(db).has_table(api_keys.name):
+        return None
+    rows = db.execute(select(api_keys.c.key_id, api_keys.c.revoked_at, api_keys.c.expires_at))
+    return {row.key_id: Validity(revoked_at=row.revoked_at, expires_at=row.expires_at) for row in rows}
+
+
+def restrict(db: Connection, before: Mapping[str, Validity], now: int) -> dict[str, int]:
+    """Let restored keys open no more than they did in the store before, and return what changed.
+
+    Args:
+        db: the restore's transaction.
+        before: the keys of the store before. A restored key that is not one of them was deleted: it is revoked.
+        now: microseconds.
+    """
+    restored = validities(db) or {}
+    revoked, expire_earlier, deleted = 0, 0, 0
+    for key_id, validity in restored.items():
+        lasting = _stricter(validity, before.get(key_id), now)
+        if lasting == validity:
+            continue
+        values = {"revoked_at": lasting.revoked_at, "expires_at": lasting.expires_at}
+        db.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(**values))
+        if lasting.revoked_at == validity.revoked_at:
+            expire_earlier += 1
+        elif key_id in before:
+            revoked += 1
+        else:
+            deleted += 1
+    _revoke_made_by(db, [key_id for key_id, each in (validities(db) or {}).items() if each.revoked_at is not None], now)
+    missing = sum(each.is_valid(now) for key_id, each in before.items() if key_id not in restored)
+    return {
+        "keys_revoked": revoked, "keys_expire_earlier": expire_earlier, "keys_deleted": deleted,
+        "keys_missing": missing,
+    }  # fmt: skip
+
+
+def _stricter(restored: Validity, before: Validity | None, now: int) -> Validity:
+    if before is None:
+        before = Validity(revoked_at=now, expires_at=None)
+    ends = [at for at in (restored.expires_at, before.expires_at) if at is not None]
+    return Validity(
+        revoked_at=before.revoked_at if restored.revoked_at is None else restored.revoked_at,
+        expires_at=min(ends, default=None),
+    )

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from memory_engine.errors import RowRefused, StoreConflict, StoreError, StoreInUse, StoreUnavailable
 from memory_engine.storage import high_water
 from memory_engine.storage.high_water import HighWater
+from memory_engine.storage.private_files import create_private, keep_private
 from memory_engine.waits import waiting
 
 #: An open transaction, as the functions of this folder take it.
@@ -66,18 +67,33 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self._writers = threading.Lock()
+        self._first_connection = threading.Lock()
+        self._is_private = False
         if self.is_sqlite:
             file = make_url(url).database
             #: The file of the database; None on PostgreSQL.
             self.file = None if file is None else Path(file)
-            self._writer = _sqlite_engine(url, writes=True)
-            self._reader = _sqlite_engine(url, writes=False)
+            self._writer = _sqlite_engine(url, self._make_private, writes=True)
+            self._reader = _sqlite_engine(url, self._make_private, writes=False)
         else:
             self.file = None
             self._writer = _server_engine(url)
             self._reader = self._writer
         #: What was committed last, told outside the database; None on PostgreSQL, whose log is not lost so easily.
         self.high_water = None if self.file is None else HighWater(self.file)
+
+    def _make_private(self) -> None:
+        """Before the first connection: create the file, or take others' rights from it and from its log.
+
+        SQLite gives the log and its index the mode of the file.
+        """
+        with self._first_connection:
+            if self.file is None or self.file.name == ":memory:" or self._is_private:
+                return
+            create_private(self.file)
+            for path in self.files:
+                keep_private(path)
+            self._is_private = True
 
     @staticmethod
     def url_in(directory: Path) -> str:
@@ -330,8 +346,12 @@ def _read_json(raw: str | bytes) -> Any:
         return raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
 
 
-def _sqlite_engine(url: str, *, writes: bool) -> Engine:
+def _sqlite_engine(url: str, make_private: Callable[[], None], *, writes: bool) -> Engine:
     engine = create_engine(url, pool_size=1 if writes else POOL_SIZE + 2, max_overflow=0 if writes else 4)
+
+    @event.listens_for(engine, "do_connect")
+    def before(*_: Any) -> None:
+        make_private()
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:

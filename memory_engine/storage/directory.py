@@ -5,17 +5,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from memory_engine.errors import StoreInUse, StoreUnavailable
+from memory_engine.storage.private_files import OWNER_ALONE, OWNER_ALONE_FILE, keep_private
 
 _LOCK = "memory-engine.lock"
-#: The mode of a folder that is made; one that is there keeps its own.
-OWNER_ALONE = 0o700
+#: Files and folders of ours; the database's own are made private when it is opened.
+_OURS = ("memory.sqlite3*", _LOCK, "service.json", "service.part", "chroma")
 
 
 class DataDirectory:
     """A folder that this process owns until it closes it, or ends in whatever way."""
 
     def __init__(self, path: Path) -> None:
-        """Take the folder, making it where there is none.
+        """Take the folder, making it where there is none. A folder keeps its mode, but its files become private.
 
         Raises:
             StoreInUse: another process has it.
@@ -24,8 +25,11 @@ class DataDirectory:
         self.path = path
         try:
             path.mkdir(mode=OWNER_ALONE, parents=True, exist_ok=True)
-            self._lock = FileLock(path / _LOCK)
+            self._lock = FileLock(path / _LOCK, mode=OWNER_ALONE_FILE)
             self._lock.acquire(timeout=0)
+            for pattern in _OURS:
+                for ours in path.glob(pattern):
+                    keep_private(ours)
         except Timeout as exc:
             raise StoreInUse(f"The data directory {path} is in use by another process.") from exc
         except OSError as exc:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from memory_engine.clock import SystemClock
 from memory_engine.models import ScopeKey, from_micros, to_micros
+from memory_engine.storage.private_files import OWNER_ALONE_FILE, write_private
 
 #: More commits than a write-ahead log holds before SQLite empties it, unless a reader hinders that.
 _LINES = 2048
@@ -109,7 +110,7 @@ class HighWater:
             if found is not None:
                 self.lost = found if self.lost is None else self.lost.joined(found)
                 with suppress(OSError):  # a disk that is full: then the mark stays, and says the same next time
-                    self._lost_path.write_text(json.dumps(asdict(self.lost)))
+                    write_private(self._lost_path, json.dumps(asdict(self.lost)))
                     self._begin_anew()
             return self.lost
 
@@ -150,7 +151,7 @@ class HighWater:
 
     def _opened(self) -> int:
         if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, OWNER_ALONE_FILE)
         return self._file
 
     def _begin_anew(self) -> None:

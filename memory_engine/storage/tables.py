@@ -4,14 +4,29 @@ The tables are those that the database has, whatever their schema, so a backup o
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from types import NoneType
 from typing import Any
 
-from sqlalchemy import JSON, Connection, LargeBinary, MetaData, Table, delete, func, insert, inspect, select, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)  # fmt: skip
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.types import NullType
 
-from memory_engine.errors import StoreError
+from memory_engine.errors import BackupDamaged, StoreError
 
 #: Rows that are read, and written, at once.
 _BATCH = 2_000
@@ -55,20 +70,40 @@ def read_rows(db: Connection, table: Table) -> Iterator[list[list[Any]]]:
         yield batch
 
 
-def write_rows(db: Connection, table: Table, columns: Sequence[str], rows: Iterator[list[Any]]) -> Iterator[int]:
-    """Insert rows as `read_rows` gives them; says after each batch how many it were.
+def write_rows(
+    db: Connection, table: Table, columns: Sequence[str], batches: Iterable[list[list[Any]]]
+) -> Iterator[int]:
+    """Insert batches of rows as `read_rows` gives them, and say after each how many rows it has.
 
     Raises:
         StoreError: the table has no such column.
+        BackupDamaged: a value is not of its column's type, or the rows contradict each other.
     """
     if missing := [name for name in columns if name not in table.columns]:
         raise StoreError(f"The table {table.name} has no column {missing[0]}.")
     blobs = _binary_columns([table.columns[name] for name in columns])
-    while batch := list(islice(rows, _BATCH)):
-        for row in batch:
-            _convert(row, blobs, base64.b64decode)
-        db.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in batch])
+    kinds = [_kinds(table.columns[name]) for name in columns]
+    wrong = BackupDamaged(f"The backup is damaged: rows of {table.name} do not fit the table.")
+    for batch in filter(None, batches):  # no rows at all would be inserted as one of defaults
+        if not all(isinstance(value, kind) for row in batch for value, kind in zip(row, kinds, strict=True)):
+            raise wrong
+        try:
+            for row in batch:
+                _convert(row, blobs, lambda value: base64.b64decode(value, validate=True))
+            db.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in batch])
+        except OperationalError:
+            raise  # the disk is full, or the server is away
+        except (SQLAlchemyError, ValueError, OverflowError) as exc:
+            raise wrong from exc
         yield len(batch)
+
+
+def _kinds(column: Column[Any]) -> tuple[type, ...]:
+    """Return the types that a column's values have in a backup. SQLite itself takes any."""
+    if isinstance(column.type, JSON):
+        return (object,)
+    kind = column.type.python_type
+    return (*{bytes: (str,), float: (float, int)}.get(kind, (kind,)), NoneType)
 
 
 def empty(db: Connection, name: str) -> None:
@@ -82,7 +117,7 @@ def add_rows(db: Connection, name: str, columns: Sequence[str], rows: Sequence[l
     known = {tuple(row) for row in db.execute(select(*table.primary_key.columns))}
     places = [list(columns).index(column.name) for column in table.primary_key.columns]
     fresh = (list(row) for row in rows if tuple(row[place] for place in places) not in known)
-    for _ in write_rows(db, table, columns, fresh):
+    for _ in write_rows(db, table, columns, iter(lambda: list(islice(fresh, _BATCH)), [])):
         pass
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from memory_engine.errors import IndexUnavailable
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Vectors
+from memory_engine.storage.private_files import create_private_folder
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -51,6 +52,7 @@ class Chroma:
             import chromadb
             from chromadb.config import Settings
 
+            create_private_folder(folder)  # for Chroma's files have the mode that the process gives them
             return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
 
         return cls(connect, folder)

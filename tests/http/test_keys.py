@@ -23,7 +23,7 @@ from api.cli import app as cli
 from api.client import ServiceError
 from api.errors import RequestRefused
 from api.gate import check_browser
-from api.keys import ApiKeys, NewKey
+from api.keys import MAX_GENERATIONS, ApiKeys, NewKey
 from api.server import run_server
 from assistant import Settings
 from memory_engine import MemoryEngine
@@ -253,6 +253,81 @@ def test_a_key_has_its_own_rate(locked: Locked) -> None:
     assert locked.ask("GET", STATS, locked.key(namespace="rate")).status_code == 200
 
 
+def test_a_key_made_by_a_key_inherits_rate_expiry_and_maker(locked: Locked) -> None:
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    maker = locked.make(namespace="family", scopes=["admin"], requests_per_minute=20, expires_at=ends)
+    ends = maker["expires_at"]
+    child = locked.ask("POST", "/v1/keys", maker["key"], {"scopes": ["admin"]}).json()
+    assert (child["requests_per_minute"], child["expires_at"], child["made_by"]) == (20, ends, maker["id"])
+    assert maker["made_by"] is None
+    grandchild = locked.ask("POST", "/v1/keys", child["key"], {"requests_per_minute": 7}).json()
+    assert (grandchild["requests_per_minute"], grandchild["expires_at"]) == (7, ends)
+    later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    for more, param in (({"requests_per_minute": 21}, "requests_per_minute"), ({"expires_at": later}, "expires_at")):
+        told = refused(locked.ask("POST", "/v1/keys", maker["key"], more), 403, "limit_exceeded")
+        assert told["param"] == param
+
+
+def test_keys_made_by_a_key_share_its_rate(locked: Locked) -> None:
+    maker = locked.make(namespace="shared-rate", scopes=["admin"], requests_per_minute=6)
+    children = [locked.ask("POST", "/v1/keys", maker["key"], {}).json()["key"] for _ in range(3)]
+    answers = [locked.ask("GET", STATS, child) for child in children for _ in range(4)]
+    assert [answer.status_code for answer in answers].count(200) == 3
+    assert "together with other keys" in refused(answers[-1], 429, "rate_limited")["message"]
+
+
+def test_revoking_a_key_revokes_the_keys_that_it_made(locked: Locked) -> None:
+    maker = locked.make(namespace="revoked-family", scopes=["admin"])
+    child = locked.ask("POST", "/v1/keys", maker["key"], {"scopes": ["admin"]}).json()
+    grandchild = locked.ask("POST", "/v1/keys", child["key"], {}).json()
+    other = locked.make(namespace="revoked-family")
+    locked.ask("DELETE", f"/v1/keys/{maker['id']}", locked.run_token)
+    for key in (maker, child, grandchild):
+        refused(locked.ask("GET", STATS, key["key"]), 401, "invalid_api_key")
+    assert locked.ask("GET", STATS, other["key"]).status_code == 200
+    listed = locked.ask("GET", "/v1/keys?namespace=revoked-family", locked.run_token).json()["data"]
+    assert [bool(row["revoked_at"]) for row in listed] == [True, True, True, False]
+
+
+def test_a_key_is_valid_only_while_its_maker_is(engine: MemoryEngine, clock: FixedClock) -> None:
+    keys = ApiKeys(engine.database, clock)
+    ends = clock.now() + timedelta(days=1)
+    maker, _ = keys.create(NewKey(namespace="n", name="k", rights=("admin",), expires_at=ends))
+    _, secret = keys.create(NewKey(namespace="n", name="k", rights=("read",), made_by=maker.key_id))
+    _, orphan = keys.create(NewKey(namespace="n", name="k", rights=("read",), made_by="key_gone"))
+    found = keys.find(secret)
+    assert found is not None
+    assert found.makers == (maker,)
+    assert keys.find(orphan) is None
+    clock.advance(days=1)
+    assert keys.find(secret) is None
+
+
+def test_a_line_of_keys_that_make_each_other_ends(locked: Locked) -> None:
+    key = locked.key(namespace="line", scopes=["admin"])
+    for _ in range(MAX_GENERATIONS - 1):
+        made = locked.ask("POST", "/v1/keys", key, {"scopes": ["admin"]})
+        assert made.status_code == 201
+        key = made.json()["key"]
+    assert locked.ask("GET", STATS, key).status_code == 200
+    refused(locked.ask("POST", "/v1/keys", key, {}), 403, "limit_exceeded")
+
+
+def test_keys_of_one_namespace_share_its_rate(tmp_path: Path) -> None:
+    settings = {"MEMORY_ENGINE_API_KEYS_REQUIRED": "true", "MEMORY_ENGINE_LIMIT_NAMESPACE_REQUESTS": "10"}
+    with RunningService(tmp_path / "data", **settings) as service:
+        token = json.loads((service.data_dir / "service.json").read_text())["token"]
+
+        def ask(method: str, path: str, key: str, body: Any = None) -> httpx2.Response:
+            return service.http.request(method, path, json=body, headers={"authorization": f"Bearer {key}"})
+
+        made = [ask("POST", "/v1/keys", token, {"namespace": "many"}).json()["key"] for _ in range(20)]
+        assert [ask("GET", STATS, key).status_code for key in made].count(200) == 10
+        other = ask("POST", "/v1/keys", token, {"namespace": "other"}).json()["key"]
+        assert ask("GET", STATS, other).status_code == 200
+        refused(ask("POST", "/v1/keys", token, {"requests_per_minute": 11}), 403, "limit_exceeded")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "code", "param"),
     [
@@ -371,6 +446,21 @@ def test_a_service_without_any_key_says_how_to_make_one(locked: Locked) -> None:
         ({"host": "localhost:8000", "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, True),
         ({"host": "localhost:8000", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, True),
         ({"host": "localhost:8000", "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, False),
+        *(
+            (
+                {"host": "localhost", "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": dest},
+                allowed,
+            )
+            for site in ("cross-site", "same-site")
+            for dest, allowed in (
+                ("document", True),
+                ("iframe", False),
+                ("frame", False),
+                ("object", False),
+                ("embed", False),
+                ("fencedframe", False),
+            )
+        ),
         ({"host": "localhost:8000", "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}, False),
     ],
 )

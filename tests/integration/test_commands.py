@@ -1,5 +1,6 @@
 """Commands: what is refused or not confirmed changes nothing and says so, and what was done is told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner, Result
 from api.cli import app
 from api.client import is_told
 from memory_engine import MemoryEngine, Scope
+from memory_engine.storage.high_water import HighWater
+from tests.running_service import RunningService
 
 
 @pytest.fixture
@@ -164,6 +167,58 @@ def test_a_folder_that_is_made_is_its_owners_alone_and_one_that_was_there_stays_
     for folder, mode in ((tmp_path / "new" / "data", 0o700), (there, 0o755)):
         MemoryEngine.open(folder).close()
         assert folder.stat().st_mode & 0o777 == mode
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The rights of group and others by file and folder, but for those within a folder that is closed to them."""
+    found = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+    return {name: mode for name, mode in found.items() if mode}
+
+
+def test_in_an_open_folder_the_files_of_a_store_are_private(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir(mode=0o755)
+    before = os.umask(0o022)
+    try:
+        with MemoryEngine.open(there, index_threshold=1) as engine:
+            engine.remember("c", [{"role": "user", "content": "The harbour opens at nine."}])
+            engine._parts.stop_background()
+            engine._parts.generation.indexer.drain()
+            names = {path.name for path in there.iterdir()}
+            assert names >= {
+                "memory.sqlite3",
+                "memory.sqlite3-wal",
+                "memory.sqlite3-shm",
+                "memory.sqlite3.mark",
+                "chroma",
+            }
+            assert modes(there) == {}
+    finally:
+        os.umask(before)
+
+
+def test_what_an_earlier_version_left_readable_is_closed_and_other_files_are_left(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    with RunningService(there) as service:
+        service.post("/v1/memory/messages", {"conversation_id": "c", "messages": [{"role": "user", "content": "x"}]})
+        service.kill()
+    (there / "own.txt").touch()
+    for path in (there, *there.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with RunningService(there) as service:
+        assert modes(there) == {"own.txt": 0o044}
+        made = ask(there, "backup", str(tmp_path / "backup"))
+        assert made.exit_code == 0
+    assert there.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
+
+
+def test_the_file_of_losses_is_private(tmp_path: Path) -> None:
+    with MemoryEngine.open(tmp_path / "data") as engine:
+        engine.remember("c", [{"role": "user", "content": "The harbour opens at nine."}])
+    mark = HighWater(tmp_path / "data" / "memory.sqlite3")
+    assert mark.compare({}) is not None
+    assert (tmp_path / "data" / "memory.sqlite3.lost").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
