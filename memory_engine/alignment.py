@@ -5,7 +5,6 @@ endings are changed, replies are translated or left out, the beginning is cut or
 what an assistant said in between may differ. All functions here are pure, and take time linear in what they are given.
 """
 
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memory_engine.models import Message, NewMessage
+from memory_engine.normal_form import normal_form
 
 #: What tells two messages apart.
 Key = tuple[Any, ...]
@@ -79,7 +79,7 @@ def key_of(message: Message | NewMessage) -> Key:
 
 def plain(text: str) -> str:
     """A text with one blank for each run of white space, in composed characters."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(normal_form("NFC", text).split())
 
 
 def without_reasoning(text: str) -> str:
