@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from api.app import create_app
-from api.bounded_http import HttpLimits, bounded_protocol, connections_allowed
 from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
+from api.bounded_http import HttpLimits, bounded_protocol, connections_allowed
 from api.client import ServiceError
 from api.console import working
 from api.gate import is_loopback

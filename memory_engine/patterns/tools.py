@@ -77,7 +77,7 @@ def _arguments(raw: object) -> dict[str, Any]:
     """The arguments that are plain values, by name."""
     try:
         found = json.loads(raw) if isinstance(raw, str) else raw
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
