@@ -7,7 +7,7 @@ what an assistant said in between may differ. All functions here are pure, and t
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ Key = tuple[Any, ...]
 _REASONING = ("think", "thinking", "reasoning", "thought")
 #: Places at which the client's first known message may stand that are tried: the first and the last ones.
 _FIRST, _LAST = 4, 8
+#: Messages of the client that are looked at ahead, in one walk, for each of its messages.
+_AHEAD = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,19 +134,27 @@ def _walk(sent: Sequence[Key], users: Sequence[bool], path: Path, anchor: int, s
     """Follow the client's messages from a place on; turns may be left out where what follows them fits again."""
     matched = {anchor: start}
     at = start + 1
+    steps = iter(range(_AHEAD * len(sent)))
     for number in range(anchor + 1, len(sent)):
         position = path.find(sent[number], at)
         if position is None:
             continue
-        if path.is_near(position, at) or _goes_on(sent, users, path, number, position):
+        if path.is_near(position, at) or _goes_on(
+            sent, users, path, zip(range(number + 1, len(sent)), steps), position
+        ):
             matched[number] = position
             at = position + 1
     return matched
 
 
-def _goes_on(sent: Sequence[Key], users: Sequence[bool], path: Path, number: int, position: int) -> bool:
-    """Whether what the client sends after this message fits what is stored after that position."""
-    for following in range(number + 1, len(sent)):
+def _goes_on(
+    sent: Sequence[Key], users: Sequence[bool], path: Path, ahead: Iterable[tuple[int, int]], position: int
+) -> bool:
+    """Whether what the client sends ahead fits what is stored after that position.
+
+    Looking ahead ends with the next message of a user, or with the steps of this walk.
+    """
+    for following, _ in ahead:
         found = path.find(sent[following], position + 1)
         if found is not None and path.is_near(found, position + 1):
             return True
