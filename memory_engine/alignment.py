@@ -140,7 +140,7 @@ def _walk(sent: Sequence[Key], users: Sequence[bool], path: Path, anchor: int, s
         if position is None:
             continue
         if path.is_near(position, at) or _goes_on(
-            sent, users, path, zip(range(number + 1, len(sent)), steps), position
+            sent, users, path, zip(range(number + 1, len(sent)), steps, strict=False), position
         ):
             matched[number] = position
             at = position + 1

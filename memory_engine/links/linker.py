@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_engine.consolidation.stage import StageWorker
+from memory_engine.consolidation.stage import StageWorker, as_read
 from memory_engine.errors import ConversationNotFound
 from memory_engine.lexical.analysis import analyse, stems_of, term_ids, words_of
 from memory_engine.links import shared_words
@@ -76,7 +76,7 @@ class Linker(StageWorker):
                 return False
             thread = threads.by_id(db, to_link.key, to_link.thread_id)
             newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
-        said = [message for message in newest if not message.quarantined]
+        said = as_read([message for message in newest if not message.quarantined])
         made = [] if thread is None else [*self._by_words(thread, said), *self._by_reference(thread, said, to_link)]
         with self._database.write() as db:
             scopes.take_changes(db, to_link.key, 0)  # locks the scope: nothing is erased meanwhile
