@@ -54,7 +54,7 @@ class Reference:
 def references_in(text: str, said_at: datetime) -> list[Reference]:
     """The sentences of a message that point to something said earlier elsewhere."""
     sentences = [sentence.of(text) for sentence in sentences_of(text)]
-    found = []
+    found = list[Reference]()
     for words, named in _with_times(sentences, said_at, text):
         if len(found) == _MOST:
             break
