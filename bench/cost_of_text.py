@@ -202,19 +202,29 @@ def main() -> int:
     is_over = False
     print(f"{'what':24} {'slowest text':22} {'seconds':>8} {'ratio':>6} {'waited':>7}")
     for name, stage in stages().items():
-        rows = []
-        for piece in RUNS:
-            few = seconds(partial(stage, sized(piece, SMALL)))
-            text = sized(piece, LARGE)
-            started = time.process_time()
-            waited = longest_wait(partial(stage, text))
-            many = time.process_time() - started
-            rows.append((many, many / max(few, 1e-9) if many > QUICK else 0.0, waited, piece))
+        rows = [_measured(stage, piece) for piece in RUNS]
         ratio, wait = max(row[1] for row in rows), max(row[2] for row in rows)
         many, _, _, piece = max(rows)
         print(f"{name:24} {piece!r:22} {many:8.3f} {ratio:6.1f} {wait:7.3f}", flush=True)
         is_over |= ratio > RATIO or wait > HOLD
     return int(is_over | _over_expressions())
+
+
+def _measured(stage: Callable[[str], object], piece: str) -> tuple[float, float, float, str]:
+    """Seconds for the large text, their ratio to those for the small one, the wait, and the piece.
+
+    What is over a limit is measured again: other processes make a time longer, and never shorter.
+    """
+    few, many = partial(stage, sized(piece, SMALL)), partial(stage, sized(piece, LARGE))
+    took, waited = seconds(many), longest_wait(many)
+    ratio = took / max(seconds(few), 1e-4) if took > QUICK else 0.0
+    for _ in range(2):
+        if ratio > RATIO:
+            took = min(took, seconds(many))
+            ratio = min(ratio, took / max(seconds(few), 1e-4))
+        if waited > HOLD:
+            waited = min(waited, longest_wait(many))
+    return took, ratio, waited, piece
 
 
 def _over_expressions() -> bool:
