@@ -9,7 +9,7 @@ from memory_engine.consolidation.sentences import LONGEST_READ
 from memory_engine.models import Message
 
 #: Characters of one conversation that a stage reads in one piece of work.
-_MOST_READ = 2_000_000
+_MOST_READ = 500_000
 
 #: Asked before each conversation: whether the rest is left for another time.
 Until = Callable[[], bool]
@@ -21,7 +21,7 @@ def never() -> bool:
 
 
 def as_read(said: Sequence[Message]) -> list[Message]:
-    """Return the messages as a stage reads them: the newest 2,000,000 characters, and 200,000 of each at most."""
+    """Return the messages as a stage reads them: the newest 500,000 characters, and 200,000 of each at most."""
     found, left = list[Message](), _MOST_READ
     for message in reversed(said):
         text = message.text[:LONGEST_READ]

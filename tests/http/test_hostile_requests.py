@@ -80,6 +80,18 @@ def test_one_message_does_not_stop_the_service(own_service: RunningService, text
     assert health.worst < SOON
 
 
+def test_a_conversation_of_fifty_thousand_sentences_does_not_stop_the_service(own_service: RunningService) -> None:
+    api = Api(own_service)
+    text = "".join(f"The harbour has {number} boats. " for number in range(2_000))
+    with Health(own_service.address) as health:
+        api.remember("c", *[user(f"{number}. {text}") for number in range(25)])
+        end = time.monotonic() + 60
+        while not api.get("/v1/memory/conversations/c/summaries").json()["data"]:
+            assert time.monotonic() < end, "the conversation was not summed up"
+            time.sleep(0.2)
+    assert health.worst < SOON
+
+
 def test_one_turn_does_not_stop_the_service(api: Api) -> None:
     """Finding 2."""
     raw = json.dumps({"message": "позови" + " " * 8_000 + "x"}).encode()
