@@ -56,6 +56,7 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host that the caller sent
         dependencies=[Depends(admit)],
         lifespan=lifespan,
     )

@@ -30,18 +30,31 @@ async def admit(
     Raises:
         RequestRefused: a right is lacking; 403.
     """
-    need = needed(request.method, request.scope["route"].path)
-    if need != OPEN:
-        (await get_caller(request)).require(need)
+    check_rights(request)
 
 
 async def get_caller(request: Request) -> Caller:
     """Who asks, as the gate found."""
-    caller: Caller = request.state.caller
-    return caller
+    return _caller_of(request)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def check_rights(request: Request) -> None:
+    """Check that the caller of a request has what its route asks.
+
+    Raises:
+        RequestRefused: a right is lacking; 403.
+    """
+    need = needed(request.method, request.scope["route"].path)
+    if need != OPEN:
+        _caller_of(request).require(need)
+
+
+def _caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
 
 
 async def get_namespace(

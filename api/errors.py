@@ -29,6 +29,14 @@ class RequestRefused(Exception):
         self.retry_after = retry_after
 
 
+class BodyRefused(HTTPException):
+    """A body is refused while it is read: the only kind of error that FastAPI passes on from there."""
+
+    def __init__(self, status: int, message: str, *, code: str) -> None:
+        super().__init__(status, message)
+        self.code = code
+
+
 #: Seconds after which to ask again, where nothing better is known.
 _RETRY_AFTER = 20
 
@@ -87,6 +95,8 @@ def _answer(status: int, body: dict[str, Any], retry_after: int = _RETRY_AFTER) 
     return JSONResponse(body, status, headers=headers)
 
 
+#: Characters of a field's name in an error: it is the client's own, and may be as long as a body.
+_LONGEST_PARAM = 256
 #: What is wrong with a request, by pydantic's names of it.
 _SENTENCES = {
     "json_invalid": "The body is not JSON.",
@@ -132,13 +142,14 @@ def install(app: FastAPI) -> None:
         first = exc.errors()[0]
         where = [str(part) for part in first["loc"][1:]]
         code = {"json_invalid": "invalid_json", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
-        param = None if first["type"] == "json_invalid" else ".".join(where) or None
+        param = None if first["type"] == "json_invalid" else ".".join(where)[:_LONGEST_PARAM] or None
         return respond(400, _sentence(first, param or "The body"), code=code, param=param)
 
     @app.exception_handler(HTTPException)
     async def routed(_request: Request, exc: Any) -> JSONResponse:
         message = {404: "There is no such route.", 405: "This route does not take that method."}.get(exc.status_code)
-        response = respond(exc.status_code, message or str(exc.detail), code=None)
+        code = exc.code if isinstance(exc, BodyRefused) else None
+        response = respond(exc.status_code, str(exc.detail) if code else message or str(exc.detail), code=code)
         response.headers.update(exc.headers or {})
         return response
 

@@ -3,12 +3,13 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.deps import check_rights
 from api.routes.planned import METHODS, PLANNED
 from assistant.lanes import Lane
 
@@ -102,6 +103,16 @@ class LaneRoute(APIRoute):
                 f"Invalid lane {name!r} for {path}: {LOOP!r} is for coroutine functions, and only for them."
             )
         super().__init__(path, endpoint if name == LOOP else _in_lane(endpoint, name), **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler; it checks the caller's rights before the body is read."""
+        handler = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            check_rights(request)
+            return await handler(request)
+
+        return checked
 
 
 def _lane_named(method: str, path: str) -> str:

@@ -1,18 +1,22 @@
 """Runs the service: opens the parts, tells where it is, serves, and closes them in order."""
 
+import asyncio
 import ctypes
 import gc
 import signal
 import socket
 import sys
 from contextlib import suppress
+from typing import cast
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from api.app import create_app
 from api.bootstrap import load_samples, open_services, remove_service_file, write_service_file
+from api.bounded_http import HttpLimits, bounded_protocol, connections_allowed
 from api.client import ServiceError
 from api.console import working
 from api.gate import is_loopback
@@ -54,12 +58,19 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         _greet(address, services)
         if (history := services.engine.parts().get("history")) is not None:
             typer.echo(f"memory-engine: {history.detail}", err=True)
-        config = uvicorn.Config(create_app(services), log_config=None, timeout_graceful_shutdown=10)
+        config = uvicorn_config(settings, create_app(services))
         spare_what_stays()
         _serve(uvicorn.Server(config), listener)
     finally:
         remove_service_file(settings.data_dir)
         services.close()
+
+
+def uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """Return the configuration of the server, with its limits on connections and headers."""
+    limits = HttpLimits(connections=connections_allowed(settings.limit_connections))
+    protocol = cast(type[asyncio.Protocol], bounded_protocol(limits))  # uvicorn calls it, as it would a class
+    return uvicorn.Config(app, http=protocol, ws="none", log_config=None, timeout_graceful_shutdown=10)
 
 
 def use_one_thread() -> None:

@@ -36,6 +36,8 @@ T = TypeVar("T")
 MEMORY_TOKENS = 2_000
 #: Stored messages that are considered for what stands before a client's window.
 _BEFORE = 200
+#: The client's newest messages that are considered for the memory; all of them go on to the model.
+_CONSIDERED = 2_000
 #: Roles of the client's instructions, which are its own affair and are not stored.
 _INSTRUCTIONS = ("system", "developer")
 _OK = 200
@@ -189,7 +191,9 @@ class ChatProxy:
             self._engine.history.current_agent(conversation_id, scope=scope)  # another user's is not there
             found.remembering = Remembering(scope=scope, conversation_id=conversation_id, after=None)
             return
-        followed = self._engine.following.follow(conversation_id, sent.messages, whose=request.whose, scope=scope)
+        # What stands before the messages that are considered was sent, too, and is not put before them again.
+        whose = "client" if "too_many_messages" in found.notices else request.whose
+        followed = self._engine.following.follow(conversation_id, sent.messages, whose=whose, scope=scope)
         found.remembering = Remembering(scope=scope, conversation_id=conversation_id, after=followed.last)
         asked = _newest_user(request.body["messages"])
         if followed.said is not None and asked == _asked_number(sent) and followed.said.text.strip():
@@ -281,7 +285,10 @@ class Heard:
 
 def _storable(messages: Sequence[Any], notices: set[str]) -> _Sent:
     found, numbers, wrong = list[NewMessage](), list[int](), set[Notice]()
-    for number, raw in enumerate(messages):
+    first = max(0, len(messages) - _CONSIDERED)
+    if first:
+        notices.add("too_many_messages")
+    for number, raw in enumerate(messages[first:], first):
         if isinstance(raw, Mapping) and raw.get("role") in _INSTRUCTIONS:
             continue
         message = lenient_message(raw, wrong)

@@ -30,8 +30,8 @@ _STRAY = (
 _RECALLED = "".join(f"[{letter}{chr(ord(letter) + 0xFEE0)}]" for letter in "recalled")
 #: What our tag begins with, and what servers and models take for the bounds of a turn, narrow or wide.
 _TAG = (
-    f"[<＜﹤‹〈⟨](?=[|｜]|[<＜][/／]?SYS|\\s*[/／]?\\s*(?:{_RECALLED}|tool_|function[_=\\s]|start_of_|end_of_|im_"
-    "|(?:system|developer|assistant|user|human|instructions?|think|[be]o[st]|s)\\s*[>＞]))"
+    f"[<＜﹤‹〈⟨](?=[|｜]|[<＜][/／]?SYS|\\s*+(?:[/／]\\s*+)?+(?:{_RECALLED}|tool_|function[_=\\s]|start_of_|end_of_|im_"
+    "|(?:system|developer|assistant|user|human|instructions?|think|[be]o[st]|s)\\s*+[>＞]))"
     "|[\\[［](?=[/／]?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_))"
 )
 #: What is escaped; the beginning of an escape, too, so that ours can be told from one that somebody wrote.

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     tiktoken_cache_dir: Path | None = None
     #: False only while bound to a loopback address.
     api_keys_required: bool = Field(False, validation_alias="MEMORY_ENGINE_API_KEYS_REQUIRED")
+    #: Connections at once, of all callers.
+    limit_connections: int = Field(1_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_CONNECTIONS")
     #: What a key may ask for: requests a minute, unless it has a rate of its own, and streamed replies at once; bytes
     #: of a body, messages, hits and tokens of one call.
     limit_requests: int = Field(6_000, ge=1, validation_alias="MEMORY_ENGINE_LIMIT_REQUESTS")

@@ -64,7 +64,7 @@ class Tool:
         """
         try:
             parsed = json.loads(arguments or "{}")
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ToolArgumentsWrong(f"The arguments of {self.name} are no JSON: {exc}.") from exc
         validator: Validator = jsonschema.Draft202012Validator(self.parameters)
         errors = sorted(validator.iter_errors(parsed), key=lambda error: list(map(str, error.path)))

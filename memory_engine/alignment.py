@@ -5,14 +5,14 @@ endings are changed, replies are translated or left out, the beginning is cut or
 what an assistant said in between may differ. All functions here are pure, and take time linear in what they are given.
 """
 
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from memory_engine.models import Message, NewMessage
+from memory_engine.normal_form import normal_form
 
 #: What tells two messages apart.
 Key = tuple[Any, ...]
@@ -21,6 +21,8 @@ _REASONING = ("think", "thinking", "reasoning", "thought")
 #: Places at which the client's first known message may stand that are tried: the first and the last ones.
 _FIRST, _LAST = 4, 8
 WALKS = _FIRST + _LAST
+#: Messages of the client that are looked at ahead, in one walk, for each of its messages.
+_AHEAD = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +82,7 @@ def key_of(message: Message | NewMessage) -> Key:
 
 def plain(text: str) -> str:
     """A text with one blank for each run of white space, in composed characters."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(normal_form("NFC", text).split())
 
 
 def without_reasoning(text: str) -> str:
@@ -133,19 +135,27 @@ def _walk(sent: Sequence[Key], users: Sequence[bool], path: Path, anchor: int, s
     """Follow the client's messages from a place on; turns may be left out where what follows them fits again."""
     matched = {anchor: start}
     at = start + 1
+    steps = iter(range(_AHEAD * len(sent)))
     for number in range(anchor + 1, len(sent)):
         position = path.find(sent[number], at)
         if position is None:
             continue
-        if path.is_near(position, at) or _goes_on(sent, users, path, number, position):
+        if path.is_near(position, at) or _goes_on(
+            sent, users, path, zip(range(number + 1, len(sent)), steps, strict=False), position
+        ):
             matched[number] = position
             at = position + 1
     return matched
 
 
-def _goes_on(sent: Sequence[Key], users: Sequence[bool], path: Path, number: int, position: int) -> bool:
-    """Whether what the client sends after this message fits what is stored after that position."""
-    for following in range(number + 1, len(sent)):
+def _goes_on(
+    sent: Sequence[Key], users: Sequence[bool], path: Path, ahead: Iterable[tuple[int, int]], position: int
+) -> bool:
+    """Whether what the client sends ahead fits what is stored after that position.
+
+    Looking ahead ends with the next message of a user, or with the steps of this walk.
+    """
+    for following, _ in ahead:
         found = path.find(sent[following], position + 1)
         if found is not None and path.is_near(found, position + 1):
             return True

@@ -97,14 +97,14 @@ def check_values(value: object, param: str, depth: int = 0) -> None:
     """Check every text inside a JSON value, its keys too.
 
     Raises:
-        InvalidInput: a text cannot be kept, a number is not finite, or it is nested over 32 levels.
+        InvalidInput: a text cannot be kept, a number is not finite or has over 64 bits, or it is nested over 32 levels.
     """
     if depth > 32:
         raise InvalidInput("It is nested too deeply.", param=param)
     if isinstance(value, str):
         check_text(value, param)
-    elif isinstance(value, float) and value - value != 0:
-        raise InvalidInput("It holds a number that is not finite.", param=param)
+    elif isinstance(value, float | int):
+        _check_number(value, param)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             check_text(str(key), param)
@@ -112,3 +112,10 @@ def check_values(value: object, param: str, depth: int = 0) -> None:
     elif isinstance(value, Sequence):
         for inner in value:
             check_values(inner, param, depth + 1)
+
+
+def _check_number(value: float, param: str) -> None:
+    if isinstance(value, float) and value - value != 0:
+        raise InvalidInput("It holds a number that is not finite.", param=param)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidInput("It holds a whole number of more than 64 bits.", param=param)

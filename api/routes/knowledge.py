@@ -9,6 +9,7 @@ from api.deps import NamespaceDep, ScopeDep, ServicesDep
 from api.exact import EXACT_OF_USER
 from api.lanes import LaneRoute
 from api.schemas.knowledge import CorrectionIn, NoteIn, NoteOut, PatternOut, note_out, pattern_out
+from api.schemas.memory import LARGEST
 from memory_engine import Scope
 
 router = APIRouter(prefix="/v1/memory", tags=["knowledge"], route_class=LaneRoute)
@@ -52,7 +53,9 @@ def notes(services: ServicesDep, scope: ScopeDep, agent: Annotated[str | None, Q
 
 
 @router.get("/notes/{name}")
-def note(name: str, services: ServicesDep, scope: ScopeDep, version: Annotated[int | None, Query()] = None) -> NoteOut:
+def note(
+    name: str, services: ServicesDep, scope: ScopeDep, version: Annotated[int | None, Query(ge=1, le=LARGEST)] = None
+) -> NoteOut:
     """A note, or as it was at a version."""
     return note_out(services.engine.notes.get(scope, name, version))
 

@@ -22,7 +22,7 @@ All = Annotated[Literal[True], Field(description="Confirms that everything is er
 class EraseMessagesIn(Body):
     """Messages, all of them or none."""
 
-    message_ids: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IDS)]
+    message_ids: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_IDS, fail_fast=True)]
     user: Owner = Field(default_factory=str)
 
 

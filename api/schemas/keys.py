@@ -13,7 +13,7 @@ class KeyIn(Body):
 
     namespace: StrictStr | None = Field(None, description="Whose memory it opens; the caller's unless given.")
     name: StrictStr = "key"
-    scopes: Annotated[tuple[Right, ...], Field(min_length=1)] = ("read", "write")
+    scopes: Annotated[tuple[Right, ...], Field(min_length=1, max_length=16, fail_fast=True)] = ("read", "write")
     expires_at: Time | None = Field(None, description="Default: the expiry of the key that makes it.")
     requests_per_minute: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
 

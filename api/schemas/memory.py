@@ -19,6 +19,7 @@ from pydantic import (
 
 from assistant.settings import MAX_TOKEN_BUDGET
 from memory_engine import Conversation, Message, RecallHit, Summary
+from memory_engine.models import MAX_HITS, MAX_MESSAGES
 
 Role = Literal["user", "assistant", "system", "tool"]
 #: Whether abandoned branches of conversations are asked too.
@@ -35,10 +36,28 @@ def _iso(moment: datetime) -> str:
 Moment = Annotated[datetime, PlainSerializer(_iso)]
 
 
+#: Fields of an object that has named ones, entries of `metadata` and of a filter, and parts or calls of a message.
+_FIELDS, _METADATA, _FILTERED, _PARTS = 64, 1_000, 100, 10_000
+#: What a database keeps.
+LARGEST = 2**63 - 1
+
+Metadata = Annotated[dict[str, Any], Field(max_length=_METADATA)]
+#: Content parts, or calls of tools. The first that is wrong ends the reading, and so does the first that is too many.
+Parts = Annotated[list[dict[str, Any]], Field(max_length=_PARTS, fail_fast=True)]
+
+
 class Body(BaseModel):
     """A request's body: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, raw: object) -> object:
+        # Each unknown field would be an error of its own.
+        if isinstance(raw, Mapping) and len(raw) > _FIELDS:
+            raise ValueError(f"An object may have {_FIELDS} fields at most")
+        return raw
 
 
 class ExactBody(Body):
@@ -61,20 +80,20 @@ class MessageIn(Body):
     """A message in OpenAI's shape."""
 
     role: StrictStr
-    content: StrictStr | list[dict[str, Any]] | None = None
+    content: StrictStr | Parts | None = None
     name: StrictStr | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Parts | None = None
     tool_call_id: StrictStr | None = None
     created_at: Time | None = None
     id: StrictStr | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
 
 
 class RememberIn(Body):
     """Messages to remember."""
 
     conversation_id: StrictStr
-    messages: list[MessageIn]
+    messages: Annotated[list[MessageIn], Field(max_length=MAX_MESSAGES, fail_fast=True)]
     user: StrictStr | None = None
     agent: StrictStr | None = None
 
@@ -91,16 +110,16 @@ class RecallIn(Body):
     """A question to the memory."""
 
     query: StrictStr
-    k: StrictInt = 10
+    k: Annotated[StrictInt, Field(ge=1, le=MAX_HITS)] = 10
     token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] | None = None
     conversation_id: StrictStr | None = None
-    exclude_conversation_ids: list[StrictStr] = []
+    exclude_conversation_ids: Annotated[list[StrictStr], Field(max_length=1_000, fail_fast=True)] = []
     after: Time | None = None
     before: Time | None = None
     as_of: Time | None = None
-    roles: list[Role] = []
+    roles: Annotated[list[Role], Field(max_length=16, fail_fast=True)] = []
     agent: StrictStr | None = None
-    metadata: dict[str, Any] = {}
+    metadata: Annotated[dict[str, Any], Field(max_length=_FILTERED)] = {}
     user: StrictStr | None = None
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     explain: StrictBool = False
@@ -257,8 +276,8 @@ class SummaryOut(BaseModel):
 class EditIn(Body):
     """What a message is to say from now on."""
 
-    content: StrictStr | list[dict[str, Any]] | None = None
-    metadata: dict[str, Any] | None = None
+    content: StrictStr | Parts | None = None
+    metadata: Metadata | None = None
     user: StrictStr | None = None
 
 

@@ -45,7 +45,7 @@ class PrunedOut(BaseModel):
 class RestoreIn(ExactBody):
     """What is to come back: messages, a conversation, or all that was marked since a time."""
 
-    message_ids: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=10_000)] = ()
+    message_ids: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=10_000, fail_fast=True)] = ()
     conversation_id: StrictStr | None = None
     since: Time | None = None
     user: StrictStr | None = None

@@ -17,13 +17,16 @@ _SHIPPED = Path(__file__).parent
 #: The settings stand between two lines of plus signs, as TOML; the prompt follows.
 _FILE = re.compile(r"\A\+\+\+\n(.*?)\n?^\+\+\+\n(.*)\Z", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-#: How people ask for an agent by name: at the start of what they say, or with a verb of connecting.
+#: Characters of a message in which an agent is asked for.
+_READ = 2_000
+#: How people ask for an agent by name: at the start of what they say, or with a verb of connecting. White space is
+#: one blank each.
 _ASKED = (
-    r"^\s*@{name}\b",
-    r"\b(?:switch|connect|transfer|hand|pass|put|bring)\s+(?:me\s+)?(?:over\s+)?(?:through\s+)?to\s+(?:the\s+)?{name}\b",
-    r"\b(?:talk|speak)\s+(?:to|with)\s+(?:the\s+)?{name}\b",
-    r"\b(?:passe|passer|passez|parler|connecte)(?:[- ]moi)?\s+(?:à|a|avec)\s+(?:l['’]agent\s+)?{name}\b",
-    r"\b(?:переключи|соедини|позови)\S*\s+(?:меня\s+)?(?:на|с|со)?\s*(?:агента?\s+)?{name}\b",
+    r"\A@{name}\b",
+    r"\b(?:switch|connect|transfer|hand|pass|put|bring) (?:me )?(?:over )?(?:through )?to (?:the )?{name}\b",
+    r"\b(?:talk|speak) (?:to|with) (?:the )?{name}\b",
+    r"\b(?:passe|passer|passez|parler|connecte)(?:[- ]moi)? (?:à|a|avec) (?:l['’]agent )?{name}\b",
+    r"\b(?:переключи|соедини|позови)\S*+ (?:меня )?(?:(?:на|со?) ?)?(?:агента? )?{name}\b",
 )
 
 
@@ -97,9 +100,10 @@ class Agents:
         return name in self._paths()
 
     def asked_for(self, message: str) -> str | None:
-        """The agent that a person asks for by name in a message, or None."""
+        """Return the agent that a person asks for by name in the first 2,000 characters of a message, or None."""
+        start = " ".join(message[:_READ].split())
         for name in self._paths():
-            if any(re.search(each.format(name=re.escape(name)), message, re.IGNORECASE) for each in _ASKED):
+            if any(re.search(each.format(name=re.escape(name)), start, re.IGNORECASE) for each in _ASKED):
                 return name
         return None
 

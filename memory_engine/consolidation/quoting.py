@@ -16,6 +16,8 @@ from memory_engine.storage.summaries import NewSummary
 MADE_BY = "extractive/1"
 #: Words of the shortest summary, if there are so many.
 _FEWEST = 30
+#: Sentences that one summary is chosen from.
+_MOST_SENTENCES = 4_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +77,10 @@ class Quoter:
 
 
 def quotable_in(said: Sequence[Message]) -> list[Quotable]:
-    """Every sentence of these messages, in order."""
-    return [Quotable(message=message, sentence=sentence) for message in said for sentence in sentences_of(message.text)]
+    """Return the sentences of these messages in order: all, or 4,000 evenly spaced ones where there are more."""
+    found = [(message, sentence) for message in said for sentence in sentences_of(message.text)]
+    step = -(-len(found) // _MOST_SENTENCES) or 1
+    return [Quotable(message=message, sentence=sentence) for message, sentence in found[::step]]
 
 
 def _candidate(quote: Quotable) -> Candidate:

@@ -5,6 +5,7 @@ boundary stands where they are least alike, deeper than is usual in this convers
 """
 
 import itertools
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,17 +41,16 @@ def _shifts(vectors: Vectors) -> list[int]:
         return []
     depth = _depths(vectors)
     usual = float(depth.mean() + _DEEP * depth.std())
-    chosen: list[int] = []
+    edges = [0, len(vectors)]
+    too_long = int(len(vectors) > LONGEST)  # segments that are
     for at in np.argsort(-depth, kind="stable").tolist():
-        fits = _SHORTEST <= at <= len(vectors) - _SHORTEST and all(abs(at - other) >= _SHORTEST for other in chosen)
-        if fits and (depth[at] > usual or _longest(chosen, len(vectors)) > LONGEST):
-            chosen.append(at)
-    return sorted(chosen)
-
-
-def _longest(chosen: list[int], count: int) -> int:
-    edges = [0, *sorted(chosen), count]
-    return max(end - first for first, end in itertools.pairwise(edges))
+        place = bisect(edges, at)
+        first, end = edges[place - 1 : place + 1] if 0 < place < len(edges) else (at, at)
+        fits = at - first >= _SHORTEST and end - at >= _SHORTEST
+        if fits and (depth[at] > usual or too_long):
+            edges.insert(place, at)
+            too_long += (at - first > LONGEST) + (end - at > LONGEST) - (end - first > LONGEST)
+    return edges[1:-1]
 
 
 def _depths(vectors: Vectors) -> NDArray[np.float64]:

@@ -2,16 +2,21 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from memory_engine.attempts import Attempts
-from memory_engine.models import to_micros
+from memory_engine.consolidation.sentences import LONGEST_READ
+from memory_engine.models import Message, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import derivation_queue
 from memory_engine.storage.database import Database
 from memory_engine.storage.derivation_queue import Stage, Waiting
+
+#: Characters of one conversation that a stage reads in one piece of work.
+_MOST_READ = 500_000
 
 #: Asked before each conversation: whether the rest is left for another time.
 Until = Callable[[], bool]
@@ -20,6 +25,18 @@ Until = Callable[[], bool]
 def never() -> bool:
     """All of it is done now."""
     return False
+
+
+def as_read(said: Sequence[Message]) -> list[Message]:
+    """Return the messages as a stage reads them: the newest 500,000 characters, and 200,000 of each at most."""
+    found, left = list[Message](), _MOST_READ
+    for message in reversed(said):
+        text = message.text[:LONGEST_READ]
+        left -= len(text)
+        if left < 0:
+            break
+        found.append(message if len(text) == len(message.text) else replace(message, text=text))
+    return found[::-1]
 
 
 class StageWorker(ABC):

@@ -5,6 +5,7 @@ A text's vector is the mean of its tokens' vectors (256 dimensions, trained by d
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from memory_engine.tokens import bundled_file, bundled_tokenizer
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 #: Characters tokenised at once; bounds the memory that one call takes.
 _BATCH_CHARACTERS = 2_000_000
+#: Tokens whose vectors are read at once.
+_TOKENS = 8_192
 
 
 class StaticEmbedder:
@@ -59,7 +62,14 @@ class StaticEmbedder:
             encodings = bundled_tokenizer().encode_batch_fast(list(texts[start:stop]), add_special_tokens=False)
             for row, encoding in enumerate(encodings, start):
                 if encoding.ids:
-                    vectors[row] = self._table[encoding.ids].mean(axis=0)
+                    vectors[row] = self._mean(encoding.ids)
             start = stop
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+    def _mean(self, tokens: Sequence[int]) -> Vectors:
+        """The mean of the tokens' vectors; those of a megabyte would be a gigabyte at once."""
+        if len(tokens) <= _TOKENS:
+            return cast(Vectors, self._table[tokens].mean(axis=0))
+        parts = [self._table[tokens[at : at + _TOKENS]].sum(axis=0) for at in range(0, len(tokens), _TOKENS)]
+        return cast(Vectors, np.sum(parts, axis=0) / len(tokens))

@@ -6,8 +6,7 @@ A message's terms are what was said, who said it and when, so that a name or a m
 import hashlib
 import re
 import threading
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from Stemmer import Stemmer
 
 from memory_engine.lexical.stopwords import STOP_WORDS
+from memory_engine.normal_form import normal_form
 
 #: To be raised whenever the same text gives other terms than before; a store notes the one that it was made with.
 ANALYSER_VERSION = 1
@@ -39,6 +39,10 @@ _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LONGEST_WORD = 64
 #: Letters that a compound has at least before its head, and the head itself.
 _SHORTEST_PART, _SHORTEST_HEAD = 3, 4
+#: Letters of the longest word that is taken for a compound: each of its endings is a term.
+_LONGEST_COMPOUND = 256
+#: Characters that are read in one call.
+_PIECE = 16_384
 _QUESTION_MARKS = ("?", "？", "؟")
 
 _MONTHS = (
@@ -95,22 +99,28 @@ def analyse_message(text: str, name: str | None, said_at: datetime) -> Analysis:
     return replace(body, terms=(*body.terms, *spoken, *date))
 
 
-def analyse_query(text: str) -> list[QueryTerm]:
+def analyse_query(text: str, most: int | None = None) -> list[QueryTerm]:
     """The distinct words of a query that say something, in order, each under every language's stem.
 
     A message's stems follow its own language, which a query of few words does not tell.
+
+    Args:
+        text: the query.
+        most: how many words are returned, the first ones; all unless given.
     """
     words = words_of(text)
     stop = STOP_WORDS[language_of(words)]
     found: dict[tuple[str, ...], QueryTerm] = {}
-    for word in words:
+    for word in dict.fromkeys(words):
+        if len(found) == most:
+            return list(found.values())
         if word not in stop:
             stems = stems_of(word)
             found.setdefault(stems, QueryTerm(word=word, stems=stems))
     exact = [gram for run in _UNSPACED.findall(text) for gram in _bigrams(run)] + _identifiers(text)
     for term in exact:
         found.setdefault((term,), QueryTerm(word=term, stems=(term,)))
-    return list(found.values())
+    return list(found.values())[:most]
 
 
 def stems_of(word: str) -> tuple[str, ...]:
@@ -137,8 +147,19 @@ def term_ids(terms: Iterable[str], key: bytes) -> TermIds:
 
 def words_of(text: str) -> list[str]:
     """The words of a text, as they are compared: lower case, without a possessive ending."""
-    plain = unicodedata.normalize("NFKC", _UNSPACED.sub(" ", text)).lower().replace("’", "'")
-    return [word[:-2] if _is_possessive(word) else word for word in _WORD.findall(plain)]
+    found = (word for plain in _plain_pieces(_UNSPACED.sub(" ", text)) for word in _WORD.findall(plain))
+    return [word[:-2] if _is_possessive(word) else word for word in found]
+
+
+def _plain_pieces(text: str) -> Iterator[str]:
+    """The text as its words are compared, in pieces, since one call over all of it would hold up every thread."""
+    start = 0
+    while start < len(text):
+        end = start + _PIECE
+        if end < len(text):
+            end = text.rfind(" ", start + _PIECE // 2, end) + 1 or end
+        yield normal_form("NFKC", text[start:end]).lower().replace("’", "'")
+        start = end
 
 
 def _is_possessive(word: str) -> bool:
@@ -147,7 +168,9 @@ def _is_possessive(word: str) -> bool:
 
 def _heads(word: str) -> list[str]:
     """What a German compound may be a kind of: its endings, of which those that are no words harm little."""
-    return [word[at:] for at in range(_SHORTEST_PART, len(word) - _SHORTEST_HEAD + 1)] if word.isalpha() else []
+    if len(word) > _LONGEST_COMPOUND or not word.isalpha():
+        return []
+    return [word[at:] for at in range(_SHORTEST_PART, len(word) - _SHORTEST_HEAD + 1)]
 
 
 def _identifiers(text: str) -> list[str]:

@@ -4,7 +4,6 @@ Rules only (`time_words`). Where several times are named the narrowest counts, a
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -13,6 +12,7 @@ from itertools import pairwise
 from memory_engine.lexical.analysis import language_of, words_of
 from memory_engine.lexical.near_days import near_days
 from memory_engine.lexical.time_words import Language, languages, number_of
+from memory_engine.normal_form import normal_form
 
 _DAY = timedelta(days=1)
 _UNIT_DAYS: Mapping[str, float] = {"day": 1, "weekend": 7, "week": 7, "month": 30.44, "year": 365.25}
@@ -108,7 +108,7 @@ def _language_of(plain: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text[:_LONGEST]).lower().replace("’", "'")
+    return normal_form("NFKC", text[:_LONGEST]).lower().replace("’", "'")
 
 
 def _matches(plain: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[re.Match[str]]:

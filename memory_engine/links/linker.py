@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_engine.attempts import Attempts, unless_damaged
-from memory_engine.consolidation.stage import StageWorker
+from memory_engine.consolidation.stage import StageWorker, as_read
 from memory_engine.lexical.analysis import analyse, stems_of, term_ids, words_of
 from memory_engine.links import shared_words
 from memory_engine.links.grouper import linked_with
@@ -75,7 +75,7 @@ class Linker(StageWorker):
         with self._database.read() as db:
             thread = threads.by_id(db, to_link.key, to_link.thread_id)
             newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
-        said = [message for message in newest if not message.quarantined]
+        said = as_read([message for message in newest if not message.quarantined])
         made = [] if thread is None else [*self._by_words(thread, said), *self._by_reference(thread, said, to_link)]
         with self._database.write() as db:
             scopes.take_changes(db, to_link.key, 0)  # locks the scope: nothing is erased meanwhile

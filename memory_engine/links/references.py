@@ -1,11 +1,12 @@
 """Sentences that point to an earlier conversation: by a date that is past, or by words of an agreement."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from memory_engine.consolidation.sentences import sentences_of
-from memory_engine.lexical.time_expressions import times_named
+from memory_engine.lexical.time_expressions import Interval, times_named
 
 #: A time that is longer says too little about when.
 _LONGEST = timedelta(days=32)
@@ -13,6 +14,8 @@ _LONGEST = timedelta(days=32)
 _AFTERWARDS = timedelta(days=3)
 #: Sentences of one message that are looked at.
 _MOST = 4
+#: Sentences whose times are looked for at once.
+_AT_ONCE = 50
 _ID = re.compile(r"\b(?:thread|msg)_[A-Za-z0-9_]{3,80}\b")
 
 # Words by which people refer to what was settled, or told, before.
@@ -51,8 +54,10 @@ class Reference:
 def references_in(text: str, said_at: datetime) -> list[Reference]:
     """The sentences of a message that point to something said earlier elsewhere."""
     sentences = [sentence.of(text) for sentence in sentences_of(text)]
-    found = []
-    for words, named in zip(sentences, times_named(sentences, said_at, text), strict=True):
+    found = list[Reference]()
+    for words, named in _with_times(sentences, said_at, text):
+        if len(found) == _MOST:
+            break
         cue = bool(_CUES.search(words) or _CHINESE_CUES.search(words))
         times = tuple(
             (time.start, min(time.end + _AFTERWARDS, said_at))
@@ -61,7 +66,14 @@ def references_in(text: str, said_at: datetime) -> list[Reference]:
         )
         if times or cue:
             found.append(Reference(text=words, times=times, has_cue=cue))
-    return found[:_MOST]
+    return found
+
+
+def _with_times(sentences: Sequence[str], said_at: datetime, text: str) -> Iterator[tuple[str, list[Interval]]]:
+    """Each sentence with the times that it names, some at once: a message has four references, or few."""
+    for start in range(0, len(sentences), _AT_ONCE):
+        some = sentences[start : start + _AT_ONCE]
+        yield from zip(some, times_named(some, said_at, text), strict=True)
 
 
 def ids_in(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from memory_engine.attempts import Attempts
 from memory_engine.consolidation.sentences import sentences_of
-from memory_engine.consolidation.stage import StageWorker
+from memory_engine.consolidation.stage import StageWorker, as_read
 from memory_engine.lexical.analysis import analyse, term_ids
 from memory_engine.models import Message, to_micros
 from memory_engine.patterns import tools
@@ -55,7 +55,7 @@ class Learner(StageWorker):
         with self._database.read() as db:
             thread = threads.by_id(db, to_learn.key, to_learn.thread_id)
             newest = [] if thread is None else messages.newest(db, thread, _NEWEST)
-        said = [message for message in newest if not message.quarantined]
+        said = as_read([message for message in newest if not message.quarantined])
         seen = [] if thread is None else self._seen(thread, said, to_learn)
         with self._database.write() as db:
             scopes.take_changes(db, to_learn.key, 0)  # locks the scope: nothing is edited or erased meanwhile

@@ -56,7 +56,7 @@ class QuestionReader:
             names: words that are somebody's name here; nothing stands for a name.
             index: tells how rare its words are here.
         """
-        terms = analyse_query(text)[:_LONGEST_QUERY]
+        terms = analyse_query(text, _LONGEST_QUERY)
         sought = self._widest(self.exactly(terms), terms, names, index)
         vector, notice = self._vector(text)
         return Question(

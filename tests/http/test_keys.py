@@ -502,3 +502,11 @@ def test_a_key_binds_its_holder_also_where_none_is_required(shared_service: Runn
     refused(http.get(STATS, headers={"authorization": "Bearer mek_x"}), 401, "invalid_api_key")
     refused(http.get(STATS, headers={"authorization": "Bearer run_of_before"}), 401, "invalid_api_key")
     assert http.get(STATS, headers={"authorization": "Bearer sk-anything"}).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"not json", b"[" * 10_000, b'{"surprise": 1}', b"[0]"])
+def test_a_body_is_not_parsed_before_the_rights_are_checked(locked: Locked, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {locked.key(scopes=['read'])}", "content-type": "application/json"}
+    for path in (MESSAGES, "/v1/memory/erase", "/v1/keys", "/v1/chat/completions"):
+        answer = locked.service.http.post(path, content=body, headers=headers)
+        refused(answer, 403, "scope_missing")
