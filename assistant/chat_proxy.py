@@ -224,7 +224,8 @@ class ChatProxy:
             history=followed.before[-_BEFORE:],
         )  # fmt: skip
         gathered = self._context_manager.gather(request, remembering.scope)
-        texts = {plain(message.text) for message in sent.messages}
+        as_kept = self._engine.history.as_kept  # recalled texts are without their secrets
+        texts = {plain(as_kept(message).text) for message in sent.messages}
         hits = [hit for hit in gathered.parts.hits if plain(hit.text) not in texts and followed.may_show(hit)]
         units, unusable = units_of(request.history or ())
         turns = whole_turns(units, before_assistant=sent.messages[0].role == "assistant")

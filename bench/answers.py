@@ -82,7 +82,9 @@ def prompts(http: httpx2.Client, haystack: Haystack, question: Question, budget:
     answer.raise_for_status()
     asked = {"role": "user", "content": _dated(question)}
     history = {"role": "user", "content": "Earlier conversations:\n" + "\n".join(_lines(haystack))}
-    packed = [*answer.json()["messages"][:-1], asked]
+    *before, newest = answer.json()["messages"]
+    recalled = newest["content"].removesuffix(question.text)  # the block stands before the question in its message
+    packed = [*before, {**asked, "content": recalled + asked["content"]}]
     return dict(zip(WAYS, (packed, [history, asked], [asked]), strict=True))
 
 

@@ -1,8 +1,8 @@
 """Attempts at background work: what an item raises stops neither the other items nor the thread."""
 
-import re
 import traceback
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import TypeVar
 
 from memory_engine.errors import StoreConflict, blames_item
@@ -17,7 +17,7 @@ _Other = TypeVar("_Other")
 #: Microseconds between two looks at the table where nothing is known to wait: another process may have written there.
 _GLANCE = 60_000_000
 #: The folders of the service's own code, up to which a file's path is left out.
-_PACKAGES = re.compile(r".*[/\\](?=(?:memory_engine|assistant|api)[/\\])")
+_PACKAGES = ("memory_engine", "assistant", "api")
 
 
 class Attempts:
@@ -146,9 +146,17 @@ def unless_damaged(read: Callable[[], _Read], otherwise: _Other) -> _Read | _Oth
 def described(exc: BaseException) -> str:
     """Return the error's class and where it was raised, without its words: these may quote a message."""
     cause = f" ({type(exc.__cause__).__name__})" if exc.__cause__ is not None else ""
-    places = [(frame.f_code, line) for frame, line in traceback.walk_tb(exc.__traceback__)]
-    ours = [(code, line) for code, line in places if _PACKAGES.search(code.co_filename)]
+    places = [(_own_path(frame.f_code.co_filename), frame.f_code.co_name, line)
+              for frame, line in traceback.walk_tb(exc.__traceback__)]  # fmt: skip
+    ours = [place for place in places if place[0] is not None]
     if not ours:
         return type(exc).__name__ + cause
-    code, line = ours[-1]
-    return f"{type(exc).__name__}{cause} in {code.co_name}, {_PACKAGES.split(code.co_filename)[-1]}:{line}"
+    path, name, line = ours[-1]
+    return f"{type(exc).__name__}{cause} in {name}, {path}:{line}"
+
+
+def _own_path(path: str) -> str | None:
+    """The part of a file's path within the service's own code; None for another's."""
+    parts = PurePath(path).parts
+    at = max((number for number, part in enumerate(parts[:-1]) if part in _PACKAGES), default=None)
+    return None if at is None else "/".join(parts[at:])
