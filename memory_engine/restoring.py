@@ -19,7 +19,7 @@ from memory_engine.errors import BackupDamaged, SchemaMismatch, StoreNotEmpty
 from memory_engine.models import to_micros
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import migrations, outbox, scopes, store_settings, tables
-from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.database import LARGE_LOAD, Database, Transaction
 
 _PIECE = 1024 * 1024
 #: A row longer than this is none of ours.
@@ -102,6 +102,8 @@ def restore(
         again = suppression.erase_again(database, db, clock, keepers, made_at=made_at)
     if database.high_water is not None:
         database.high_water.forget()
+    if sum(entry.rows for entry in manifest.tables.values()) > LARGE_LOAD:
+        database.analyse()
     return Restored(manifest=manifest, erased_again=again)
 
 
