@@ -81,6 +81,11 @@ def quoted(text: str) -> str:
     return first + "".join(f"\n> {line}" if line else "\n>" for line in others)
 
 
+def escaped(text: str) -> str:
+    """A text as a tool's answer holds it, with its own lines: what is escaped in the block is escaped here, too."""
+    return "\n".join(_escaped(_IN_TEXT, line) for line in _BREAK.split(text))
+
+
 def of_hit(hit: RecallHit) -> Item:
     """A recalled message, under its day and conversation."""
     when = hit.created_at.strftime("%A %-d %B %Y")

@@ -12,7 +12,7 @@ from memory_engine.ports import Progress, VectorIndex, no_progress
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
 from memory_engine.storage import changes, embeddings, messages, outbox, scopes
-from memory_engine.storage.database import Database
+from memory_engine.storage.database import LARGE_LOAD, Database
 from memory_engine.storage.outbox import Pending
 from memory_engine.storage.set_aside import Item
 
@@ -51,6 +51,8 @@ class Indexer:
         self._dimension = rememberer.space.dimension
         self._threshold = threshold
         self._closing = closing
+        #: Messages that came since the database was last analysed.
+        self._fresh = 0
 
     def work(self) -> None:
         """Do all that waits, what was committed and what was changed in turns: neither may keep the other waiting.
@@ -60,6 +62,9 @@ class Indexer:
         """
         while self._drain_some() + self._follow_some():
             pass
+        if self._fresh > LARGE_LOAD:
+            self._fresh = 0
+            self._database.analyse()
         for item in self._attempts.due(_STAGE):
             if not self._closing.is_set():
                 self._attempts.made(item, partial(self._again, item))
@@ -85,6 +90,7 @@ class Indexer:
                 if was_done:
                     outbox.delete_until(db, key, max(row.last_seq for row in rows))
                 outbox.delete_rows(db, [] if was_done else rows)  # what failed waits among the failures
+            self._fresh += sum(row.last_seq - row.first_seq + 1 for row in rows)
         return len(pending)
 
     def _bring(self, key: ScopeKey, rows: Sequence[Pending]) -> None:

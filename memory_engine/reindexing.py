@@ -14,6 +14,7 @@ from memory_engine.joining import Parts
 from memory_engine.models import ScopeKey
 from memory_engine.ports import Progress
 from memory_engine.storage import embeddings, scopes, store_settings
+from memory_engine.storage.database import LARGE_LOAD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +96,10 @@ class Reindexer:
         with self._parts.database.read() as db:
             total = sum(embeddings.count_lacking(db, key, generation.space_id) for key in keys)
         advance = self._counter(f"embedding with {generation.embedder}", total)
-        return sum(generation.rememberer.embed_lacking(key, progress=advance) for key in keys)
+        embedded = sum(generation.rememberer.embed_lacking(key, progress=advance) for key in keys)
+        if embedded > LARGE_LOAD:
+            self._parts.database.analyse()
+        return embedded
 
     def _move(self, serving: Generation, coming: Generation) -> None:
         with self._parts.database.write_alone() as db:

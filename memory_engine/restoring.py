@@ -16,7 +16,7 @@ from memory_engine.errors import BackupDamaged, StoreNotEmpty
 from memory_engine.models import to_micros
 from memory_engine.ports import Clock, Progress, no_progress
 from memory_engine.storage import migrations, outbox, scopes, store_settings, tables
-from memory_engine.storage.database import Database, Transaction
+from memory_engine.storage.database import LARGE_LOAD, Database, Transaction
 
 _PIECE = 1024 * 1024
 
@@ -97,6 +97,8 @@ def restore(
         carried = before.put_back(db, keepers, now)
     if database.high_water is not None:
         database.high_water.forget()
+    if sum(entry.rows for entry in manifest.tables.values()) > LARGE_LOAD:
+        database.analyse()
     return Restored(manifest=manifest, erased_again=again, carried=carried)
 
 

@@ -31,11 +31,15 @@ from memory_engine.waits import waiting
 Transaction = Connection
 #: Connections that readers share, each opened when it is needed; the service's lanes have no more threads than this.
 POOL_SIZE = 32
+#: After so many rows at once the database is analysed: until then it plans as if the tables were empty.
+LARGE_LOAD = 20_000
 _BUSY_TIMEOUT_MS = 10_000
 #: How long writers stand still at once while readers are waited for that hold on to SQLite's log.
 _LOG_TIMEOUT_MS = 50
 #: Free pages that are given back at once: 7 ms.
 _PAGES_AT_ONCE = 100
+#: Rows of each index that SQLite looks at; writers wait meanwhile.
+_ANALYSED_ROWS = 400
 #: Any number that other programs on the same PostgreSQL database are not likely to lock.
 _SETUP_LOCK = 7_305_812_449
 #: How long the connections of a service that has just ended may take to be gone from a PostgreSQL server.
@@ -208,6 +212,20 @@ class Database:
             if closing.is_set() or self._log_is_empty():
                 return
         raise StoreUnavailable("The log of the database cannot be emptied while somebody reads.")
+
+    def analyse(self) -> None:
+        """Gather the statistics that statements are planned by, as after a large load.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if not self.is_sqlite:
+            with self._bare(self._writer) as cursor:
+                cursor.execute("ANALYZE")
+            return
+        with self._alone() as cursor:
+            cursor.execute(f"PRAGMA analysis_limit={_ANALYSED_ROWS}")
+            cursor.execute("PRAGMA optimize").fetchall()
 
     def give_back(self) -> bool:
         """Give some of SQLite's free pages back to the disk, as many as take a few milliseconds; whether more are left.

@@ -100,18 +100,25 @@ def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     return db.execute(select(func.count()).where(*_current(key, space_id), _NOT_PRUNED)).scalar_one()
 
 
-# Built once, because every commit asks them.
-_HAS_VECTOR = exists().where(
-    MessageEmbedding.namespace_id == bindparam("namespace_id"),
-    MessageEmbedding.scope_id == bindparam("scope_id"),
-    MessageEmbedding.space_id == bindparam("space_id"),
-    MessageEmbedding.seq == MessageTerms.seq,
-    MessageEmbedding.version == MessageTerms.version,
+# Built once, because every commit asks them. A scalar subquery, because PostgreSQL makes NOT EXISTS an anti-join, and
+# without statistics joins 50,000 fresh rows with 50,000 row by row. The subquery is one index look-up a row.
+_VECTOR = (
+    select(MessageEmbedding.seq)
+    .where(
+        MessageEmbedding.namespace_id == bindparam("namespace_id"),
+        MessageEmbedding.scope_id == bindparam("scope_id"),
+        MessageEmbedding.space_id == bindparam("space_id"),
+        MessageEmbedding.seq == MessageTerms.seq,
+        MessageEmbedding.version == MessageTerms.version,
+    )
+    .limit(1)
+    .correlate(MessageTerms)
+    .scalar_subquery()
 )
 _LACKING = select(MessageTerms.seq).where(
     MessageTerms.namespace_id == bindparam("namespace_id"),
     MessageTerms.scope_id == bindparam("scope_id"),
-    ~_HAS_VECTOR,
+    _VECTOR.is_(None),
 )
 _LACKING_AFTER = (
     _LACKING.where(MessageTerms.seq > bindparam("after"), MessageTerms.seq <= bindparam("until"))
