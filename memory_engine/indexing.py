@@ -90,7 +90,8 @@ class Indexer:
                 if was_done:
                     outbox.delete_until(db, key, max(row.last_seq for row in rows))
                 outbox.delete_rows(db, [] if was_done else rows)  # what failed waits among the failures
-            self._fresh += sum(row.last_seq - row.first_seq + 1 for row in rows)
+            if was_done:  # a damaged row has no numbers
+                self._fresh += sum(row.last_seq - row.first_seq + 1 for row in rows)
         return len(pending)
 
     def _bring(self, key: ScopeKey, rows: Sequence[Pending]) -> None:
