@@ -207,7 +207,7 @@ _CARRIED = {
     "quarantines": "Still quarantined: {:,} conversations and messages.",
     "keys_revoked": "Still revoked: {:,} API keys.",
     "keys_expire_earlier": "Keep their earlier expiry: {:,} API keys.",
-    "keys_deleted": "Revoked, because the store did not have them any more: {:,} API keys.",
+    "keys_deleted": "Revoked, because the store did not have them any more, or not like this: {:,} API keys.",
     "keys_missing": "Made after the backup, and therefore gone: {:,} API keys.",
     "keys_valid": "Valid API keys in the restored store: {:,} (`memory-engine keys list` shows them).",
 }

@@ -197,7 +197,7 @@ class EmbedderMismatch(StoreError):
 
 
 class StoreNotEmpty(StoreError):
-    """Something is remembered here already: restore into an empty store, or say --replace."""
+    """The store is not empty: it has messages or API keys. Restore into an empty store, or use --replace."""
 
     code = "store_not_empty"
 

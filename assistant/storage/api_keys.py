@@ -1,7 +1,7 @@
 """SQL of API keys: the hash of each, whose memory it opens, and until when."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, insert, inspect, select, update
@@ -36,10 +36,13 @@ _SHOWN = [column for column in api_keys.c if column.name != "hash"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validity:
-    """Until when a key is valid; microseconds."""
+    """Until when a key is valid (microseconds), and for what."""
 
     revoked_at: int | None
     expires_at: int | None
+    #: The key's hash, namespace and rights.
+    opens: tuple[str, str, str]
+    requests_per_minute: int | None
 
     def is_valid(self, now: int) -> bool:
         """Whether the key opens its namespace at that time."""
@@ -107,8 +110,16 @@ def validities(db: Connection) -> dict[str, Validity] | None:
     """Return the validity of every key, by id. None where the database has no table of keys."""
     if not inspect(db).has_table(api_keys.name):
         return None
-    rows = db.execute(select(api_keys.c.key_id, api_keys.c.revoked_at, api_keys.c.expires_at))
-    return {row.key_id: Validity(revoked_at=row.revoked_at, expires_at=row.expires_at) for row in rows}
+    table = api_keys.c  # without `made_by`, which a store of an earlier schema does not have
+    columns = (table.hash, table.namespace, table.rights, table.requests_per_minute)
+    rows = db.execute(select(table.key_id, table.revoked_at, table.expires_at, *columns))
+    return {
+        row.key_id: Validity(
+            revoked_at=row.revoked_at, expires_at=row.expires_at, opens=(row.hash, row.namespace, row.rights),
+            requests_per_minute=row.requests_per_minute,
+        )
+        for row in rows
+    }  # fmt: skip
 
 
 def restrict(db: Connection, before: Mapping[str, Validity], now: int) -> dict[str, int]:
@@ -116,36 +127,33 @@ def restrict(db: Connection, before: Mapping[str, Validity], now: int) -> dict[s
 
     Args:
         db: the restore's transaction.
-        before: the keys of the store before. A restored key that is not one of them was deleted: it is revoked.
+        before: the keys of the store before. A restored key that is not one of them, or that opens something else, is
+            revoked.
         now: microseconds.
     """
     restored = validities(db) or {}
-    revoked, expire_earlier, deleted = 0, 0, 0
+    counts = {"keys_revoked": 0, "keys_expire_earlier": 0, "keys_deleted": 0}
     for key_id, validity in restored.items():
-        lasting = _stricter(validity, before.get(key_id), now)
-        if lasting == validity:
-            continue
-        values = {"revoked_at": lasting.revoked_at, "expires_at": lasting.expires_at}
+        known = before.get(key_id)
+        known = known if known is not None and known.opens == validity.opens else None
+        lasting = _stricter(validity, known, now)
+        values = {name: getattr(lasting, name) for name in ("revoked_at", "expires_at", "requests_per_minute")}
         db.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(**values))
-        if lasting.revoked_at == validity.revoked_at:
-            expire_earlier += 1
-        elif key_id in before:
-            revoked += 1
-        else:
-            deleted += 1
+        if lasting.revoked_at != validity.revoked_at:
+            counts["keys_deleted" if known is None else "keys_revoked"] += 1
+        elif lasting.expires_at != validity.expires_at:
+            counts["keys_expire_earlier"] += 1
     _revoke_made_by(db, [key_id for key_id, each in (validities(db) or {}).items() if each.revoked_at is not None], now)
     missing = sum(each.is_valid(now) for key_id, each in before.items() if key_id not in restored)
-    return {
-        "keys_revoked": revoked, "keys_expire_earlier": expire_earlier, "keys_deleted": deleted,
-        "keys_missing": missing,
-    }  # fmt: skip
+    return {**counts, "keys_missing": missing}
 
 
 def _stricter(restored: Validity, before: Validity | None, now: int) -> Validity:
     if before is None:
-        before = Validity(revoked_at=now, expires_at=None)
+        return restored if restored.revoked_at is not None else replace(restored, revoked_at=now)
     ends = [at for at in (restored.expires_at, before.expires_at) if at is not None]
-    return Validity(
-        revoked_at=before.revoked_at if restored.revoked_at is None else restored.revoked_at,
-        expires_at=min(ends, default=None),
-    )
+    revoked_at = before.revoked_at if restored.revoked_at is None else restored.revoked_at
+    return replace(
+        restored, revoked_at=revoked_at, expires_at=min(ends, default=None),
+        requests_per_minute=before.requests_per_minute,
+    )  # fmt: skip

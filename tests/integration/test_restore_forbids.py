@@ -107,6 +107,21 @@ def test_a_key_deleted_after_the_backup_comes_back_revoked(store: Store) -> None
         assert [key.revoked_at is not None for key in store.keys(engine).all()] == [True]
 
 
+def test_a_key_that_opens_something_else_in_the_backup_comes_back_revoked(store: Store) -> None:
+    with store.opened() as engine:
+        say(engine, "c", "The harbour opens at nine.")
+        _, secret = store.key(engine, "narrow", requests_per_minute=5)
+        store.key(engine, "slow", requests_per_minute=900)
+        store.back_up(engine)
+        with engine.database.write() as db:
+            db.execute(text("UPDATE api_keys SET rights = 'read' WHERE name = 'narrow'"))
+            db.execute(text("UPDATE api_keys SET requests_per_minute = 5 WHERE name = 'slow'"))
+    assert store.restore().carried["keys_deleted"] == 1
+    with store.opened() as engine:
+        assert store.keys(engine).find(secret) is None
+        assert [key.requests_per_minute for key in store.keys(engine).all()] == [5, 5]
+
+
 def test_a_key_made_after_the_backup_is_gone_also_from_a_later_restore(store: Store) -> None:
     with store.opened() as engine:
         say(engine, "c", "The harbour opens at nine.")
