@@ -74,9 +74,7 @@ class CustomAssistant:
         #: Threads for turns, tools and the service's requests.
         self.lanes = Lanes()
         add_builtin_tools(self.tool_registry, engine, self.agents, self.settings, self.lanes.compute)
-        engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
-        engine.pruner.strata.update(STRATA)
-        engine.pruner.recalls = last_in_prompts
+        _register_copies(engine)
         self.counter: TokenCounter = open_counter(self.settings)
         self.context_manager = ContextManager(engine, self.counter, engine.clock, self.agents)
         self.conversation_manager = ConversationManager(engine)
@@ -267,6 +265,13 @@ class CustomAssistant:
 
     async def _write(self, state: TurnState, work: Callable[[], T]) -> T:
         return await self.lanes.write.run(work, state.scope.namespace)
+
+
+def _register_copies(engine: MemoryEngine) -> None:
+    """Tell the memory which copies of messages the assistant keeps, so that erasure and retention reach them."""
+    engine.forgetting.keeps_copies("assistant", Copies(engine.clock))
+    engine.pruner.strata.update(STRATA)
+    engine.pruner.recalls = last_in_prompts
 
 
 def _cut(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from assistant.costs import Usage
 from assistant.server_sent_events import EventReader
-from memory_engine.lenient_parsing import Notice, lenient_message
+from memory_engine.lenient_parsing import Notice, lenient_message, storable_text
 from memory_engine.models import NewMessage
 
 #: Fields of a reply that come as texts to be joined.
@@ -110,6 +110,26 @@ class ModelReply:
         with suppress(ValueError, RecursionError):
             reply.add(json.loads(raw))
         return reply
+
+
+class WholeCharacters:
+    """Makes storable text of pieces, so that a client is shown what is stored.
+
+    A piece can end within a character that takes two surrogates: its first half waits for the next piece.
+    """
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def add(self, piece: str) -> str:
+        """Return the whole characters that there are with this piece."""
+        text = self._half + piece
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return storable_text(text.removesuffix(self._half))
+
+    def end(self) -> str:
+        """Return what is left of a character that did not come whole."""
+        return storable_text(self._half)
 
 
 class StreamedReply:

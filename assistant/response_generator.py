@@ -1,7 +1,7 @@
 """Chat Completions: asks the primary model, then the fallback, at once or as a stream. The one door to openai."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,7 @@ import httpx2
 from assistant.costs import Usage
 from assistant.error_handler import ErrorHandler, TurnBudget
 from assistant.errors import ModelBrokeOff, ModelFailed
-from assistant.model_reply import ModelReply, StreamedReply
+from assistant.model_reply import ModelReply, StreamedReply, WholeCharacters
 from assistant.settings import Settings
 from memory_engine.lenient_parsing import storable_text
 
@@ -129,11 +129,11 @@ async def _whole(response: Any, model: str) -> Generated:
 
 async def _streamed(response: Any, model: str, on_text: OnText) -> Generated:
     """Put a reply together from its pieces."""
-    streamed, told = StreamedReply(), list[str]()
+    streamed, characters, told = StreamedReply(), WholeCharacters(), list[str]()
     try:
         async for piece in response.iter_bytes():
-            await _tell(streamed.feed(piece), told, on_text)
-        await _tell(streamed.end(), told, on_text)
+            await _tell(map(characters.add, streamed.feed(piece)), told, on_text)
+        await _tell([*map(characters.add, streamed.end()), characters.end()], told, on_text)
     except httpx2.HTTPError as exc:
         raise _broke_off(told, ModelFailed("The connection to the model's server broke.")) from exc
     reply = streamed.reply
@@ -144,8 +144,8 @@ async def _streamed(response: Any, model: str, on_text: OnText) -> Generated:
     return _generated(reply, model)
 
 
-async def _tell(texts: Sequence[str], told: list[str], on_text: OnText) -> None:
-    for text in texts:
+async def _tell(texts: Iterable[str], told: list[str], on_text: OnText) -> None:
+    for text in filter(None, texts):
         told.append(text)
         await on_text(text)
 

@@ -42,7 +42,7 @@ _LINE = 1_000
 #: Seconds under which a stage on the large text is quick, whatever its ratio.
 QUICK = 0.05
 _NOW = datetime(2026, 11, 27, tzinfo=UTC)
-#: Modules whose expressions read no more than so many characters, because their callers cut what they read.
+#: Modules whose callers cut what their expressions read, and to how many characters.
 BOUNDED: Mapping[str, int] = {
     "memory_engine.lexical.time_expressions": 2_000,
     "memory_engine.lexical.time_words": 2_000,
@@ -198,7 +198,7 @@ def longest_wait(work: Callable[[], object]) -> float:
 
 
 def sized(piece: str, size: int) -> str:
-    """Return the run of a piece that takes so many bytes of UTF-8."""
+    """Return a piece repeated up to a length in bytes of UTF-8."""
     return run_of(piece, size * len(piece) // len(piece.encode()))
 
 

@@ -1,4 +1,4 @@
-"""Reads a backup file within limits: reading costs what the size of the file allows, whoever wrote it."""
+"""Reads a backup file within limits, so that a crafted file costs no more than its size allows."""
 
 import json
 import re
@@ -18,7 +18,8 @@ from memory_engine.storage import migrations
 _MIB = 1024 * 1024
 #: Bytes of a manifest; ours have 20,000.
 MAX_MANIFEST = _MIB
-#: What a file may unpack to: so many times its size, and in any case so many bytes. Ours unpack to 3 to 50 times.
+#: What a file may unpack to: a multiple of its size, and a number of bytes that is always allowed. Our own files unpack
+#: to 3 to 50 times their size.
 MAX_RATIO, ALWAYS_ALLOWED = 200, 4 * 1024 * _MIB
 #: Bytes of a row, and of that what is not in texts: numbers, brackets and commas take many times their size in memory.
 MAX_ROW, MAX_OUTSIDE_TEXTS = 128 * _MIB, 8 * _MIB

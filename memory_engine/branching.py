@@ -30,7 +30,7 @@ class Where:
     newest: int | None = None
 
 
-#: Where messages go that nobody placed.
+#: The end of the branch that was spoken on last.
 AT_THE_END = Where()
 
 

@@ -154,7 +154,7 @@ class Indexer:
         mine = [(change, seq) for owner, change, seq in waiting if owner == key]
         seqs = sorted({seq for _, seq in mine if seq is not None})
         if any(seq is None for _, seq in mine) and self._is_large(key):
-            self.rebuild(key)  # nobody knows what it lacks
+            self.rebuild(key)  # the damaged rows no longer say what it lacks
         if unless_damaged(partial(self._follow_these, key, seqs), None) is None:
             for seq in seqs:
                 self._attempts.made(self._item(key, seq), partial(self._bring_one, key, seq))

@@ -82,33 +82,13 @@ class Parts:
         self.clock = store.options.clock
         self.generation = generation
         self._moving = threading.Lock()
-        # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
-        sentences = open_embedder(DEFAULT_EMBEDDER)
-        quoter = Quoter(sentences, store.options.clock, key=store.term_key)
         #: Counts how often items of background work failed.
         self.attempts = attempts = store.attempts
         clock = store.options.clock
-        stages: list[Stage] = ["links", "patterns"]
-        self.rewriter: Rewriter | None = None
-        self.writing: BackgroundWorker | None = None
-        if (writer := store.options.summary_writer) is not None:
-            stages.append("writing")
-            self.rewriter = rewriter = Rewriter(store.database, clock, attempts, writer)
-            self.writing = self._worker(lambda: rewriter.work(store.closing.is_set))
-        self.consolidator = Consolidator(
-            store.database, quoter, clock, embedder=sentences, attempts=attempts, stages=stages
-        )
+        self._join_stages(store, clock)
         hasher = Hasher.of(store.erasure_key)
         self.eraser = Eraser(store.database, clock, Digests(store.erasure_key), hasher)
         self.connections = Connections(store.database, clock, attempts, self.eraser.told)
-        self.linker = Linker(
-            store.database, clock, attempts, lambda: (self.generation.recaller, self.generation.residents),
-            embedder=sentences, term_key=store.term_key,
-        )  # fmt: skip
-        self.grouper = Grouper(store.database, quoter, clock, attempts)
-        self.learner = Learner(
-            store.database, clock, attempts, lambda: self.generation.residents, term_key=store.term_key
-        )
         files = Files(
             database=store.database, folder=None if directory is None else directory.path, chroma=store.chroma,
             serving=self.serving,
@@ -125,6 +105,31 @@ class Parts:
         self.consolidating = self._worker(self.consolidate)
         self.proving = self._worker(lambda: self.prover.work())
         self.pruning = self._worker(self.pruner.work)
+
+    def _join_stages(self, store: _Store, clock: Clock) -> None:
+        """Join the stages that derive summaries, links and patterns."""
+        # Sentences are compared by the embedder that needs nothing, whichever makes the messages' vectors.
+        sentences = open_embedder(DEFAULT_EMBEDDER)
+        quoter = Quoter(sentences, store.options.clock, key=store.term_key)
+        attempts = self.attempts
+        stages: list[Stage] = ["links", "patterns"]
+        self.rewriter: Rewriter | None = None
+        self.writing: BackgroundWorker | None = None
+        if (writer := store.options.summary_writer) is not None:
+            stages.append("writing")
+            self.rewriter = rewriter = Rewriter(store.database, clock, attempts, writer)
+            self.writing = self._worker(lambda: rewriter.work(store.closing.is_set))
+        self.consolidator = Consolidator(
+            store.database, quoter, clock, embedder=sentences, attempts=attempts, stages=stages
+        )
+        self.linker = Linker(
+            store.database, clock, attempts, lambda: (self.generation.recaller, self.generation.residents),
+            embedder=sentences, term_key=store.term_key,
+        )  # fmt: skip
+        self.grouper = Grouper(store.database, quoter, clock, attempts)
+        self.learner = Learner(
+            store.database, clock, attempts, lambda: self.generation.residents, term_key=store.term_key
+        )
 
     def _worker(self, work: Callable[[], object], *, at_once: bool = False) -> BackgroundWorker:
         """A worker that, before each round, starts the others again where they ended."""

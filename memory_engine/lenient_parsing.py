@@ -33,8 +33,11 @@ class _TooDeep(Exception):
 
 
 def storable_text(text: str) -> str:
-    """The text with U+FFFD in place of what no database keeps: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    """The text with U+FFFD for what no database keeps: NUL and lone surrogates. Two halves are one character."""
+    if _UNSTORABLE.search(text) is None:
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return _UNSTORABLE.sub("\ufffd", whole)
 
 
 def lenient_message(raw: object, notices: set[Notice]) -> NewMessage | None:

@@ -117,7 +117,7 @@ async def _in_time(lane: Lane, work: Callable[[], T], whose: str, seconds: float
 
 
 async def _finished(task: "asyncio.Future[Any]") -> None:
-    """Wait for work that nobody waits for any more; whatever it raises was counted where it was raised."""
+    """Wait for work that took too long. What it raises was counted where it was raised."""
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()
@@ -178,7 +178,7 @@ def _offline(services: Services, prepared: Prepared) -> Response:
         )  # fmt: skip
         following = services.engine.following
         following.answer(remembering.conversation_id, [kept], after=remembering.after, scope=remembering.scope)
-    asked = body.get("n") or 1  # the same reply so many times: there is no other
+    asked = body.get("n") or 1  # n copies of one reply: there is no other
     shape = {"id": random_id("chatcmpl"), "created": int(time.time()), "model": OFFLINE_MODEL}
     if body.get("stream") is True:
         told = [

@@ -97,7 +97,7 @@ class CatalogueView:
 
     #: Place in the order of the scope.
     seq: Ints
-    #: 1, and one more with each edit.
+    #: A number that changes with each edit, and when its branch is abandoned or returned to.
     version: Ints
     conversation: Ints
     #: Twice the branch of its conversation, and one more where that branch is abandoned.

@@ -31,7 +31,7 @@ from memory_engine.waits import waiting
 Transaction = Connection
 #: Connections that readers share, each opened when it is needed; the service's lanes have no more threads than this.
 POOL_SIZE = 32
-#: After so many rows at once the database is analysed: until then it plans as if the tables were empty.
+#: Rows loaded at once after which the database is analysed. Until then it plans as if the tables were empty.
 LARGE_LOAD = 20_000
 _BUSY_TIMEOUT_MS = 10_000
 #: How long writers stand still at once while readers are waited for that hold on to SQLite's log.

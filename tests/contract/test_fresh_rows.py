@@ -17,7 +17,7 @@ from tests.postgres import new_database
 
 HERE = ScopeKey(1, 1)
 ROWS = 50_000
-#: Every message has a vector, but for one in so many.
+#: One message in this many has no vector.
 LACKING_EVERY = 1_000
 
 

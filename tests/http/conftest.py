@@ -59,6 +59,15 @@ def scripted() -> Iterator[ScriptedModel]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A module's own service, in front of its scripted model."""
+    with RunningService(
+        tmp_path_factory.mktemp("with-model") / "data", OPENAI_BASE_URL=scripted.url, OPENAI_API_KEY="x"
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 def api(shared_service: RunningService) -> Api:
     return Api(shared_service)

@@ -17,7 +17,7 @@ from tests.running_service import RunningService
 ERASE = "/v1/memory/erase"
 #: Users of both namespaces; None is the default user.
 USERS = (None, "ann", "bob")
-#: Names that nobody has, some of them close to a name that somebody has.
+#: Names of no user, some of them close to a user's name.
 STRANGERS = ("nobody", "ANN", "ann ", "an", "ann%", "%", "*", "null", "default", "0")
 #: What is empty, or of a type that no field takes.
 ODD: tuple[Any, ...] = (None, "", " ", "\n\t", [], {}, [[]], 0, 1, -1, 1.5, True, False, {"user": "ann"}, [None], [""])

@@ -1,13 +1,13 @@
 """Inputs of real clients that broke the proxy, one by one (public bug reports of similar products)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.fakes import Scripted, ScriptedModel
 from tests.http.conftest import Api
+from tests.http.test_background import settled
 from tests.http.test_transparent_proxy import ask, stored
 from tests.running_service import RunningService
 
@@ -15,18 +15,11 @@ HELLO, GO_ON = {"role": "user", "content": "hello there"}, {"role": "user", "con
 CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-@pytest.fixture(scope="module")
-def service(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("doors") / "data"
-    with RunningService(folder, OPENAI_BASE_URL=scripted.url, OPENAI_API_KEY="x") as running:
-        yield running
-
-
 @pytest.fixture
-def api(service: RunningService, scripted: ScriptedModel) -> Api:
+def api(with_model: RunningService, scripted: ScriptedModel) -> Api:
     scripted.script.clear()
     scripted.requests.clear()
-    return Api(service)
+    return Api(with_model)
 
 
 def replies(message: dict[str, Any]) -> Scripted:
@@ -62,9 +55,10 @@ def test_an_assistants_turn_of_any_shape_passes(
     api: Api, scripted: ScriptedModel, said: dict[str, Any], text: str | None
 ) -> None:
     body = {"model": "m", "messages": [HELLO, {"role": "assistant", **said}, GO_ON]}
-    assert ask(api, body).status_code == 200
-    assert ask(api, body, None).content == ask(api, {**body, "messages": [HELLO]}, None).content
-    assert scripted.requests[0]["messages"] == body["messages"]
+    named, unnamed = ask(api, body), ask(api, body, None)
+    assert (named.status_code, named.content) == (unnamed.status_code, unnamed.content)
+    assert named.status_code == 200
+    assert [request["messages"] for request in scripted.requests] == [body["messages"]] * 2
     kept = [] if text is None else [("assistant", text)]
     assert stored(api) == [("user", "hello there"), *kept, ("user", "go on"), ("assistant", "ok")]
 
@@ -84,6 +78,18 @@ def test_a_call_without_an_id_is_stored_with_one_and_the_next_turn_goes_on(api: 
     assert ask(api, {"model": "m", "messages": [{"role": "user", "content": "never mind"}]}).status_code == 200
     roles = [message["role"] for message in scripted.requests[-1]["messages"]]
     assert roles == ["user"], "a call without its answer is not sent"
+
+
+def test_a_call_without_an_id_keeps_no_other_conversation_from_being_summed_up(
+    api: Api, scripted: ScriptedModel
+) -> None:
+    scripted.script = [replies({"content": None, "tool_calls": [CALL]})]
+    ask(api, {"model": "m", "messages": [{"role": "user", "content": "call f"}]})
+    ask(api, {"model": "m", "messages": [{"role": "user", "content": f"call {n}"} for n in range(25)]}, "ill")
+    api.remember("other", *({"role": "user", "content": f"Point {n}: the price is settled."} for n in range(25)))
+    assert settled(api, "/v1/memory/conversations/other/summaries")
+    ready = api.get("/ready").json()
+    assert (ready["status"], "background" in ready["parts"]) == ("ok", False)
 
 
 def test_a_reply_in_parts_has_the_models_bytes(api: Api, scripted: ScriptedModel) -> None:

@@ -1,7 +1,6 @@
 """Hostile texts, remembered in every place that there is: no prompt is built otherwise than with a harmless one."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,6 @@ ASKED = "When does the ferry to Split leave?"
 HARMLESS = "It is a white ship with two decks."
 #: What is said around a hostile text, so that it is recalled.
 FACT = "The ferry to Split leaves at nine"
-
-
-@pytest.fixture(scope="module")
-def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("injections") / "data"
-    with RunningService(folder, OPENAI_BASE_URL=scripted.url, OPENAI_API_KEY="x") as running:
-        yield running
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,13 +22,6 @@ QUESTIONS = (
 Message = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def service(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("clients") / "data"
-    with RunningService(folder, OPENAI_BASE_URL=scripted.url, OPENAI_API_KEY="x") as running:
-        yield running
-
-
 def user(text: str) -> Message:
     return {"role": "user", "content": text}
 
@@ -107,8 +100,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_clients_that_send_their_whole_history(service: RunningService, scripted: ScriptedModel, kind: str) -> None:
-    client = Client(Api(service), scripted, **KINDS[kind])
+def test_clients_that_send_their_whole_history(with_model: RunningService, scripted: ScriptedModel, kind: str) -> None:
+    client = Client(Api(with_model), scripted, **KINDS[kind])
     for question in QUESTIONS:
         client.say(question)
     assert_stored_once(client, asked=8)
@@ -119,8 +112,8 @@ def test_clients_that_send_their_whole_history(service: RunningService, scripted
     assert parents == [None, *(row["message_id"] for row in rows(client.api))][:-1]
 
 
-def test_a_client_that_regenerates_twice(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_a_client_that_regenerates_twice(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:3]:
         client.say(question)
     for _ in range(2):
@@ -138,8 +131,8 @@ def test_a_client_that_regenerates_twice(service: RunningService, scripted: Scri
     assert len({parents[answer] for answer in client.answers[2:5]}) == 1, "all three answer the same message"
 
 
-def test_the_first_answer_can_be_regenerated(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_the_first_answer_can_be_regenerated(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     client.say(QUESTIONS[0])
     client.history.pop()
     client.answer()
@@ -148,8 +141,8 @@ def test_the_first_answer_can_be_regenerated(service: RunningService, scripted: 
     assert [row["text"] for row in rows(client.api)] == [message["content"] for message in client.history]
 
 
-def test_a_client_that_edits_turn_three(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_a_client_that_edits_turn_three(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:5]:
         client.say(question)
     gone = {message["content"] for message in client.history[4:]}
@@ -163,8 +156,8 @@ def test_a_client_that_edits_turn_three(service: RunningService, scripted: Scrip
     assert QUESTIONS[3] in recalled(client.api, "what does a pangolin eat", branches="all")
 
 
-def test_a_client_that_returns_to_an_abandoned_branch(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_a_client_that_returns_to_an_abandoned_branch(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:3]:
         client.say(question)
     first = list(client.history)
@@ -182,8 +175,8 @@ def test_a_client_that_returns_to_an_abandoned_branch(service: RunningService, s
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_a_window_of_the_last_messages(service: RunningService, scripted: ScriptedModel, size: int) -> None:
-    client = Client(Api(service), scripted, sends=lambda history: history[-size:])
+def test_a_window_of_the_last_messages(with_model: RunningService, scripted: ScriptedModel, size: int) -> None:
+    client = Client(Api(with_model), scripted, sends=lambda history: history[-size:])
     for question in QUESTIONS:
         client.say(question)
     assert_stored_once(client, asked=8)
@@ -195,9 +188,9 @@ def test_a_window_of_the_last_messages(service: RunningService, scripted: Script
 
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_a_client_that_compacts_does_not_get_its_past_back(
-    service: RunningService, scripted: ScriptedModel, role: str
+    with_model: RunningService, scripted: ScriptedModel, role: str
 ) -> None:
-    client = Client(Api(service), scripted)
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:5]:
         client.say(question)
     client.history = [{"role": role, "content": "Summed up: ferries, bread, horses."}, *client.history[-2:]]
@@ -210,8 +203,8 @@ def test_a_client_that_compacts_does_not_get_its_past_back(
         assert without_block(sent_on)[0]["content"].startswith("Summed up")
 
 
-def test_a_client_that_compacts_to_nothing_it_said(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_a_client_that_compacts_to_nothing_it_said(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:4]:
         client.say(question)
     client.history = [user("Summed up: ferries, bread, horses."), {"role": "assistant", "content": "Go on."}]
@@ -247,8 +240,8 @@ def test_a_client_that_resends_everything_after_a_restart(
         assert len(rows(client.api)) == 18
 
 
-def test_two_devices_are_two_live_branches(service: RunningService, scripted: ScriptedModel) -> None:
-    api = Api(service)
+def test_two_devices_are_two_live_branches(with_model: RunningService, scripted: ScriptedModel) -> None:
+    api = Api(with_model)
     phone = Client(api, scripted)
     for question in QUESTIONS[:2]:
         phone.say(question)
@@ -267,8 +260,8 @@ def test_two_devices_are_two_live_branches(service: RunningService, scripted: Sc
     assert set(counts.values()) == {1}
 
 
-def test_the_client_says_whose_history_counts(service: RunningService, scripted: ScriptedModel) -> None:
-    client = Client(Api(service), scripted)
+def test_the_client_says_whose_history_counts(with_model: RunningService, scripted: ScriptedModel) -> None:
+    client = Client(Api(with_model), scripted)
     for question in QUESTIONS[:3]:
         client.say(question)
     for whose, added in (("client", 0), ("stored", 6), ("odd", 6)):
@@ -282,8 +275,8 @@ def test_the_client_says_whose_history_counts(service: RunningService, scripted:
         assert answered.headers.get("x-memory-notice") == ("invalid_history_header" if whose == "odd" else None)
 
 
-def test_tool_calls_keep_their_block_and_their_group(service: RunningService, scripted: ScriptedModel) -> None:
-    api = Api(service)
+def test_tool_calls_keep_their_block_and_their_group(with_model: RunningService, scripted: ScriptedModel) -> None:
+    api = Api(with_model)
     api.remember("before", user("The ferry to Split leaves at nine on Sundays."))
     scripted.requests = []
     messages: list[Message] = [user("Which ferry leaves for Split on Sundays?")]

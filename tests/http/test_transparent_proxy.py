@@ -23,18 +23,11 @@ SEED = "hello there, odd bare so: the ferry leaves at nine"
 UNSTORABLE = {0: "\ufffd", **dict.fromkeys(range(55296, 57344), "�")}
 
 
-@pytest.fixture(scope="module")
-def service(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    folder = tmp_path_factory.mktemp("transparent") / "data"
-    with RunningService(folder, OPENAI_BASE_URL=scripted.url, OPENAI_API_KEY="x") as running:
-        yield running
-
-
 @pytest.fixture
-def api(service: RunningService, scripted: ScriptedModel) -> Api:
+def api(with_model: RunningService, scripted: ScriptedModel) -> Api:
     scripted.script.clear()
     scripted.requests.clear()
-    return Api(service)
+    return Api(with_model)
 
 
 def ask(api: Api, body: dict[str, Any], conversation: str | None = "talk", **headers: str) -> httpx2.Response:
@@ -117,9 +110,9 @@ def scripted_answer(drawn: Any) -> tuple[Scripted, bytes, list[dict[str, Any]] |
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=REQUESTS, drawn=ANSWERS)
 def test_every_request_and_every_reply_goes_through(
-    service: RunningService, scripted: ScriptedModel, body: dict[str, Any], drawn: Any
+    with_model: RunningService, scripted: ScriptedModel, body: dict[str, Any], drawn: Any
 ) -> None:
-    api, (answer, raw, replies) = Api(service), scripted_answer(drawn)
+    api, (answer, raw, replies) = Api(with_model), scripted_answer(drawn)
     api.remember("before", {"role": "user", "content": SEED}, user=body.get("user"))
     scripted.script, scripted.requests = [answer], []
     through = ask(api, body)
@@ -136,10 +129,10 @@ def test_every_request_and_every_reply_goes_through(
 
 
 @contextmanager
-def writes_failing(service: RunningService) -> Iterator[None]:
+def writes_failing(with_model: RunningService) -> Iterator[None]:
     """Have every message, prompt and noted cost refused by the database."""
     tables = ("chat_messages", "contexts", "model_calls", "assistant_threads")
-    with closing(sqlite3.connect(service.data_dir / "memory.sqlite3", timeout=30, check_same_thread=False)) as db:
+    with closing(sqlite3.connect(with_model.data_dir / "memory.sqlite3", timeout=30, check_same_thread=False)) as db:
         for table in tables:
             db.execute(
                 f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
@@ -153,14 +146,14 @@ def writes_failing(service: RunningService) -> Iterator[None]:
             db.commit()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=REQUESTS, drawn=ANSWERS)
 def test_the_same_with_the_stores_writes_failing(
-    service: RunningService, scripted: ScriptedModel, body: dict[str, Any], drawn: Any
+    with_model: RunningService, scripted: ScriptedModel, body: dict[str, Any], drawn: Any
 ) -> None:
-    api, (answer, raw, _) = Api(service), scripted_answer(drawn)
+    api, (answer, raw, _) = Api(with_model), scripted_answer(drawn)
     scripted.script, scripted.requests = [answer], []
-    with writes_failing(service):
+    with writes_failing(with_model):
         through = ask(api, body)
     assert (through.status_code, through.content) == (200, raw)
     assert [sent["messages"] for sent in scripted.requests] == [body["messages"]]
@@ -171,7 +164,8 @@ def test_the_same_with_the_stores_writes_failing(
 
 def strict(asked: dict[str, Any]) -> Scripted:
     """A server whose chat template wants the roles to alternate."""
-    roles = [message["role"] for message in asked["messages"] if message["role"] != "system"]
+    sent = [message.get("role") if isinstance(message, dict) else message for message in asked["messages"]]
+    roles = [role for role in sent if role not in ("system", "developer")]
     if any(one == other for one, other in itertools.pairwise(roles)):
         return Scripted(status=400, text="Conversation roles must alternate user/assistant/user/assistant/...")
     return Scripted(text="As you say.")
@@ -181,9 +175,9 @@ def strict(asked: dict[str, Any]) -> Scripted:
 @given(turns=st.lists(st.sampled_from(["hello there", "where is the ferry?", "so?", "bare"]), min_size=1, max_size=6),
        sends=st.sampled_from(["all", "one", "window"]))  # fmt: skip
 def test_a_server_that_wants_roles_to_alternate_has_them(
-    service: RunningService, scripted: ScriptedModel, turns: list[str], sends: str
+    with_model: RunningService, scripted: ScriptedModel, turns: list[str], sends: str
 ) -> None:
-    api, history = Api(service), list[dict[str, Any]]()
+    api, history = Api(with_model), list[dict[str, Any]]()
     api.remember("before", {"role": "user", "content": SEED})
     scripted.requests = []
     for number, text in enumerate(turns):
@@ -196,6 +190,20 @@ def test_a_server_that_wants_roles_to_alternate_has_them(
         history.append(answer.json()["choices"][0]["message"])
     assert stored(api) == [(message["role"], message["content"]) for message in history]
     assert len(scripted.requests) == len(turns)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(body=REQUESTS)
+def test_a_strict_server_takes_and_refuses_the_same_requests_with_memory(
+    with_model: RunningService, scripted: ScriptedModel, body: dict[str, Any]
+) -> None:
+    api = Api(with_model)
+    api.remember("before", {"role": "user", "content": SEED}, user=body.get("user"))
+    scripted.script, scripted.requests = [Scripted(by=strict)] * 3, []
+    bare, named = ask(api, body, None), ask(api, body)
+    assert (named.status_code, named.content) == (bare.status_code, bare.content)
+    if bare.status_code == 200:
+        assert len(scripted.requests) == 2, "it was taken at the first time"
 
 
 def test_a_request_that_is_too_long_goes_on_without_memory(api: Api, scripted: ScriptedModel) -> None:
@@ -293,13 +301,13 @@ def test_bodies_that_are_no_json_are_refused_with_one_sentence(api: Api, scripte
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_turn_whose_answer_cannot_be_stored_gives_the_answer(
-    service: RunningService, api: Api, scripted: ScriptedModel, stream: bool
+    with_model: RunningService, api: Api, scripted: ScriptedModel, stream: bool
 ) -> None:
     def full(_asked: dict[str, Any]) -> Scripted:
         holding.__enter__()
         return Scripted(text="At nine.")
 
-    holding = writes_failing(service)
+    holding = writes_failing(with_model)
     scripted.script = [Scripted(by=full)]
     try:
         turn = {"message": "When does the ferry leave?", "stream": stream}
@@ -319,3 +327,34 @@ def test_a_turn_stores_whatever_a_model_replies(api: Api, scripted: ScriptedMode
     assert answer["text"] == text.translate(UNSTORABLE)
     row = api.get("/v1/memory/conversations/turn/messages?limit=1").json()["data"][0]
     assert row["text"] == answer["text"][: 1024 * 1024]
+
+
+def pieces_of(*texts: str, end: bytes = b"") -> Scripted:
+    """A stream of these pieces of text."""
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    return Scripted(chunks=[b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks) + end])
+
+
+FINISH = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def test_a_turn_that_breaks_off_stores_what_came_whatever_it_is(api: Api, scripted: ScriptedModel) -> None:
+    scripted.script = [pieces_of("lone \ud800", " and \x00 then")]
+    answer = api.post("/v1/assistant/conversations/turn/messages", {"message": "Well?", "stream": True})
+    events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert events == ["delta", "delta", "error"]
+    assert "model_broke_off" in answer.text
+    row = api.get("/v1/memory/conversations/turn/messages?limit=1").json()["data"][0]
+    assert (row["text"], row["metadata"]["incomplete"]) == ("lone \ufffd and \ufffd then", True)
+
+
+@pytest.mark.parametrize("path", ["turn", "proxy"])
+def test_a_character_that_comes_in_two_halves_is_one(api: Api, scripted: ScriptedModel, path: str) -> None:
+    scripted.script = [pieces_of("Nine \ud83d", "\ude00 sharp", end=FINISH)]
+    if path == "proxy":
+        ask(api, {"model": "m", "messages": [{"role": "user", "content": "Well?"}], "stream": True})
+    else:
+        answer = api.post("/v1/assistant/conversations/talk/messages", {"message": "Well?", "stream": True})
+        done = json.loads(answer.text.rpartition("data: ")[2])
+        assert done["text"] == "Nine \U0001f600 sharp"
+    assert stored(api)[-1] == ("assistant", "Nine \U0001f600 sharp")

@@ -1,4 +1,4 @@
-"""A backup that somebody crafted costs little, is refused in one sentence, and changes nothing."""
+"""A crafted backup costs little, is refused in one sentence, and changes nothing."""
 
 import hashlib
 import json
