@@ -41,6 +41,8 @@ _CONSIDERED = 2_000
 #: Roles of the client's instructions, which are its own affair and are not stored.
 _INSTRUCTIONS = ("system", "developer")
 _OK = 200
+#: Seconds between two log lines of one code: a full disk must not fill the log.
+_LOG_SECONDS = 1.0
 _log = structlog.get_logger("memory_engine.proxy")
 
 
@@ -104,6 +106,8 @@ class ChatProxy:
         self.server = ModelServer(settings)
         #: How often each thing went wrong since the start, by code.
         self.failures: Counter[str] = Counter()
+        #: When each was logged last (`time.monotonic`).
+        self._logged: dict[str, float] = {}
 
     def prepare(self, request: ChatRequest, scope: Scope) -> Prepared:
         """Store what is new of a request, and add what is remembered to it.
@@ -164,11 +168,18 @@ class ChatProxy:
         return {code}
 
     def failed(self, code: str, exc: Exception) -> None:
-        """Count and log what went wrong beside an answer."""
+        """Count what went wrong beside an answer, and log it, at most once a second for each code."""
         self.failures[code] += 1
+        now = time.monotonic()
+        if now - self._logged.get(code, -_LOG_SECONDS) < _LOG_SECONDS:
+            return
+        self._logged[code] = now
         # The error's own words may quote a message.
         places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__)[-4:]]
-        _log.warning("memory failed for a chat completion", code=code, error=type(exc).__name__, places=places)
+        _log.warning(
+            "memory failed for a chat completion", code=code, times=self.failures[code], error=type(exc).__name__,
+            places=places,
+        )  # fmt: skip
 
     def _prepared(self, request: ChatRequest, scope: Scope, found: Memories) -> Prepared:
         model = request.body.get("model")

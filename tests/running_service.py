@@ -2,12 +2,14 @@
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 
@@ -45,9 +47,21 @@ class RunningService:
         self.greeting = self.process.stdout.readline()
         if "serves on" not in self.greeting:
             raise AssertionError(self.greeting + self.process.stdout.read())
+        self._lines: queue.Queue[str] = queue.Queue()
+        # A pipe that is not read fills up, and then everything that logs waits.
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
         self.address = json.loads((data_dir / "service.json").read_text())["address"]
         self.http = httpx2.Client(base_url=self.address, timeout=60, trust_env=False)
         self._wait_ready()
+
+    def _read(self, output: IO[str]) -> None:
+        for line in output:
+            self._lines.put(line)
+
+    def line(self) -> str:
+        """The next line that the service prints after its greeting."""
+        return self._lines.get(timeout=30)
 
     def _wait_ready(self) -> None:
         end = time.monotonic() + 30
@@ -74,6 +88,7 @@ class RunningService:
     def _ended(self) -> None:
         self.process.wait(30)
         self.http.close()
+        self._reader.join(30)
         if self.process.stdout is not None:
             self.process.stdout.close()
 

@@ -416,8 +416,7 @@ def test_elsewhere_than_loopback_it_does_not_start_without_keys(tmp_path: Path, 
 
 
 def test_a_service_without_any_key_says_how_to_make_one(locked: Locked) -> None:
-    assert locked.service.process.stdout is not None
-    assert "memory-engine keys create" in locked.service.process.stdout.readline()
+    assert "memory-engine keys create" in locked.service.line()
 
 
 @pytest.mark.parametrize(

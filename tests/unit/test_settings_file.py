@@ -76,5 +76,4 @@ def test_a_file_that_is_not_read_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_service_says_that_a_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(HOSTILE)
     with RunningService(tmp_path / "data", OPENAI_API_KEY="sk-mine") as service:
-        assert service.process.stdout is not None
-        assert "is not read, because OPENAI_API_KEY is in the environment" in service.process.stdout.readline()
+        assert "is not read, because OPENAI_API_KEY is in the environment" in service.line()
