@@ -336,6 +336,7 @@ def test_keys_of_one_namespace_share_its_rate(tmp_path: Path) -> None:
         ("/v1/memory/context", {"conversation_id": "c", "token_budget": 5001}, "limit_exceeded", "token_budget"),
         (MESSAGES, {"conversation_id": "c", "messages": [user("x")] * 4}, "limit_exceeded", "messages"),
         (MESSAGES, {"conversation_id": "c", "messages": [user("x" * 20_000)]}, "body_too_large", None),
+        ("/v1/chat/completions", {"model": "m", "messages": [user("x" * 20_000)]}, "body_too_large", None),
         (
             "/v1/assistant/conversations/c/messages",
             {"message": "x", "token_budget": 5001},
