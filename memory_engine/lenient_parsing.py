@@ -65,8 +65,9 @@ def lenient_message(raw: object, notices: set[Notice]) -> NewMessage | None:
     parts = tuple(kept for part in given if (kept := _storable(part, notices)) is not None) or None
     calls = _calls(raw, notices) if role == "assistant" else None
     metadata = _metadata(raw, notices) if role == "assistant" else {}
-    if not text.strip() and isinstance(raw.get("refusal"), str) and role == "assistant":
-        text, metadata = storable_text(raw["refusal"]), {**metadata, "refusal": True}
+    refusal = raw.get("refusal") if role == "assistant" and not text.strip() else None
+    if isinstance(refusal, str) and refusal.strip():
+        text, metadata = storable_text(refusal), {**metadata, "refusal": True}
     if not text.strip() and isinstance(transcript := metadata.get("audio", {}).get("transcript"), str):
         text = transcript
     if not (text.strip() or parts or calls or role == "tool" or "audio" in metadata):

@@ -70,10 +70,10 @@ def said(raw: Any) -> tuple[str, str] | None:
     texts = [part.get("text", part.get("refusal")) for part in parts if part["type"] in ("text", "refusal")]
     text = content if isinstance(content, str) else "\n".join(texts)
     audio = raw.get("audio") if role == "assistant" else None
-    if role == "assistant" and not text.strip() and isinstance(raw.get("refusal"), str):
+    if role == "assistant" and not text.strip() and (raw.get("refusal") or "").strip():
         text = raw["refusal"]
-    if not text.strip() and audio:
-        text = audio.get("transcript", "")
+    if not text.strip() and audio and "transcript" in audio:
+        text = audio["transcript"]
     calls = [call for call in raw.get("tool_calls") or () if isinstance(call, dict)] if role == "assistant" else []
     has_more = bool(parts or calls or audio or (role == "assistant" and raw.get("function_call")))
     if not text.strip() and not has_more and stored[role] != "tool":
