@@ -28,4 +28,5 @@ def open_engine(settings: Settings, *, any_embedder: bool = False) -> MemoryEngi
         index_threshold=settings.index_threshold,
         summary_writer=summary_writer(settings),
         redact_secrets=settings.redact_secrets,
+        pool_size=settings.pool_size,
     )

@@ -72,7 +72,7 @@ class CustomAssistant:
         self.agents.all()  # a wrong file is told at the start
         self.tool_registry = tools if tools is not None else ToolRegistry()
         #: Threads for turns, tools and the service's requests.
-        self.lanes = Lanes()
+        self.lanes = Lanes.within(self.settings.pool_size)
         add_builtin_tools(self.tool_registry, engine, self.agents, self.settings, self.lanes.compute)
         _register_copies(engine)
         self.counter: TokenCounter = open_counter(self.settings)

@@ -147,10 +147,16 @@ def _run_job(future: "Future[Any]", work: Callable[[], Any]) -> None:
         del future, work  # the error's traceback holds this frame, and would hold them in a cycle
 
 
-def _compute_lane() -> Lane:
+#: Threads of the lane that computes, and of each of the three others.
+_COMPUTE, _OTHER = 16, 4
+#: The smallest pool of connections: with it the lane that computes has as many threads as each of the others.
+SMALLEST_POOL = 4 * _OTHER
+
+
+def _compute_lane(pool_size: int = _COMPUTE + 3 * _OTHER) -> Lane:
     # Two threads that compute at a time contend for the interpreter (ADR 19). The other threads are for work that
     # waits: for a remote embedder, a commit, a PostgreSQL server, or a scope that is loaded.
-    return Lane("compute", slots=1, threads=16)
+    return Lane("compute", slots=1, threads=max(1, min(_COMPUTE, pool_size - 3 * _OTHER)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,11 +169,16 @@ class Lanes:
     #: Recall, context and packing: milliseconds of CPU.
     compute: Lane = field(default_factory=_compute_lane)
     #: Short writes, such as a message.
-    write: Lane = field(default_factory=lambda: Lane("write", slots=4))
+    write: Lane = field(default_factory=lambda: Lane("write", slots=_OTHER))
     #: Reads by id, lists, and the look-up of API keys.
-    read: Lane = field(default_factory=lambda: Lane("read", slots=4))
+    read: Lane = field(default_factory=lambda: Lane("read", slots=_OTHER))
     #: Seconds or minutes: erasures, prunings, backups, repairs.
-    long: Lane = field(default_factory=lambda: Lane("long", slots=4))
+    long: Lane = field(default_factory=lambda: Lane("long", slots=_OTHER))
+
+    @classmethod
+    def within(cls, pool_size: int) -> "Lanes":
+        """Lanes with at most as many threads as the database has connections, which are 16 or more."""
+        return cls(compute=_compute_lane(pool_size))
 
     @property
     def all(self) -> tuple[Lane, ...]:

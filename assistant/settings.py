@@ -9,7 +9,9 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
+from assistant.lanes import SMALLEST_POOL
 from memory_engine.models import MAX_HITS, MAX_MESSAGES
+from memory_engine.storage.database import POOL_SIZE
 
 #: Tokens that anybody may ask for.
 MAX_TOKEN_BUDGET = 1_000_000
@@ -34,6 +36,8 @@ class Settings(BaseSettings):
     #: The file to read settings from in place of `.env`. Only the environment can name it.
     env_file: Path | None = Field(None, validation_alias=_ENV_FILE)
     database_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_DATABASE_URL")
+    #: Connections to the database that threads share; six more are opened when these are in use.
+    pool_size: int = Field(POOL_SIZE, ge=SMALLEST_POOL, le=256, validation_alias="MEMORY_ENGINE_POOL_SIZE")
     chroma_url: str | None = Field(None, validation_alias="MEMORY_ENGINE_CHROMA_URL")
     #: `static`, `minilm` or `openai:MODEL`; the one that the store has unless set, `static` for a new store.
     embedder: str | None = Field(None, validation_alias="MEMORY_ENGINE_EMBEDDER")

@@ -39,7 +39,7 @@ from memory_engine.recall.candidates import DEFAULT_THRESHOLD
 from memory_engine.reindexing import Reindexed, Reindexer, ReindexProgress
 from memory_engine.status import PartStatus
 from memory_engine.storage import scopes, summaries
-from memory_engine.storage.database import Transaction
+from memory_engine.storage.database import POOL_SIZE, Transaction
 from memory_engine.storage.receipts import Receipt
 
 
@@ -89,6 +89,7 @@ class MemoryEngine:
         index_threshold: int = DEFAULT_THRESHOLD,
         summary_writer: SummaryWriter | None = None,
         redact_secrets: bool = False,
+        pool_size: int = POOL_SIZE,
     ) -> "MemoryEngine":
         """Open a store, made on first use, and migrate it.
 
@@ -103,9 +104,10 @@ class MemoryEngine:
             index_threshold: scopes of at least so many messages get a Chroma collection.
             summary_writer: puts summaries in better words, in the background; they are quotations unless given.
             redact_secrets: keep messages with `[redacted: …]` in place of keys, tokens, card numbers and the like.
+            pool_size: connections to the database that threads share; six more are opened when these are in use.
 
         Raises:
-            StoreInUse: another process owns the folder.
+            StoreInUse: another process owns the folder, or serves the PostgreSQL database.
             StoreUnavailable: the folder or the database cannot be used.
             SchemaMismatch: a later version of the program wrote the database.
             EmbedderMismatch: the store's vectors are another embedder's.
@@ -121,6 +123,7 @@ class MemoryEngine:
             index_threshold=index_threshold,
             summary_writer=summary_writer,
             redact_secrets=redact_secrets,
+            pool_size=pool_size,
         )
         return cls(join(options))
 

@@ -52,6 +52,7 @@ class Options:
     index_threshold: int
     summary_writer: SummaryWriter | None
     redact_secrets: bool
+    pool_size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,7 +238,7 @@ def join(options: Options) -> Parts:
     """Open what the options name, migrate the database, and begin to work in the background.
 
     Raises:
-        StoreInUse: another process owns the folder.
+        StoreInUse: another process owns the folder, or serves the PostgreSQL database.
         StoreUnavailable: the folder or the database cannot be used.
         SchemaMismatch: a later version of the program wrote the database.
         EmbedderMismatch: the store's vectors are another embedder's than the one that was asked for.
@@ -247,7 +248,9 @@ def join(options: Options) -> Parts:
         directory = None
         if options.database_url is None or options.chroma_url is None:
             directory = opened.enter_context(closing(DataDirectory(options.data_dir)))
-        database = opened.enter_context(closing(Database(options.database_url or Database.url_in(options.data_dir))))
+        url = options.database_url or Database.url_in(options.data_dir)
+        database = opened.enter_context(closing(Database(url, pool_size=options.pool_size)))
+        database.own()
         migrations.upgrade(database)
         _look_for_losses(database)
         parts = _joined(options, directory, database)

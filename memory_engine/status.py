@@ -58,6 +58,7 @@ def of_parts(parts: Parts, namespace: str | None = None) -> dict[str, PartStatus
     Background threads that ended are started again. What was set aside is of a namespace, or of all.
     """
     try:
+        parts.database.check_owned()
         with parts.database.read() as db:
             waiting, _ = outbox.lag(db)
             changed = changes.count(db)

@@ -24,12 +24,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from memory_engine.errors import RowRefused, StoreConflict, StoreError, StoreInUse, StoreUnavailable
 from memory_engine.storage import high_water
 from memory_engine.storage.high_water import HighWater
+from memory_engine.storage.ownership import Ownership
 from memory_engine.storage.private_files import create_private, keep_private
 from memory_engine.waits import waiting
 
 #: An open transaction, as the functions of this folder take it.
 Transaction = Connection
-#: Connections that readers share, each opened when it is needed; the service's lanes have no more threads than this.
+#: Connections that threads share, each opened when it is needed; the service's lanes have no more threads than this.
 POOL_SIZE = 32
 #: Rows loaded at once after which the database is analysed. Until then it plans as if the tables were empty.
 LARGE_LOAD = 20_000
@@ -62,8 +63,12 @@ class Database:
     in-process lock, and readers that cannot write. On PostgreSQL one engine serves both.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
         """Prepare the engines; nothing is connected yet.
+
+        Args:
+            url: as SQLAlchemy names the database.
+            pool_size: connections that threads share, each opened when it is needed.
 
         Raises:
             StoreUnavailable: the URL cannot be read, or names a database that has no driver here.
@@ -77,14 +82,36 @@ class Database:
             file = make_url(url).database
             #: The file of the database; None on PostgreSQL.
             self.file = None if file is None else Path(file)
-            self._writer = _sqlite_engine(url, self._make_private, writes=True)
-            self._reader = _sqlite_engine(url, self._make_private, writes=False)
+            self._writer = _sqlite_engine(url, self._make_private, writes=True, pool_size=1)
+            self._reader = _sqlite_engine(url, self._make_private, writes=False, pool_size=pool_size)
         else:
             self.file = None
-            self._writer = _server_engine(url)
+            self._writer = _server_engine(url, pool_size)
             self._reader = self._writer
         #: What was committed last, told outside the database; None on PostgreSQL, whose log is not lost so easily.
         self.high_water = None if self.file is None else HighWater(self.file)
+        self._ownership: Ownership | None = None
+
+    def own(self) -> None:
+        """Make this process the one that serves a PostgreSQL database, until it is closed or the process ends.
+
+        The owner of a SQLite database is who has its folder's lock.
+
+        Raises:
+            StoreInUse: another process serves it.
+            StoreUnavailable: the database does not answer.
+        """
+        if not self.is_sqlite:
+            self._ownership = Ownership(self.url)
+
+    def check_owned(self) -> None:
+        """Refuse to go on once another process serves the database that was this one's.
+
+        Raises:
+            StoreInUse: this process lost its connection, and another process took the database meanwhile.
+        """
+        if self._ownership is not None:
+            self._ownership.check()
 
     def _make_private(self) -> None:
         """Before the first connection: create the file, or take others' rights from it and from its log.
@@ -142,6 +169,7 @@ class Database:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         if not self.is_sqlite:
+            self.check_owned()
             with _translated(), self._writer.begin() as connection:
                 yield connection
             return
@@ -296,9 +324,12 @@ class Database:
             raw.close()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and let another process have the database."""
         self._writer.dispose()
         self._reader.dispose()
+        if self._ownership is not None:
+            self._ownership.release()
+            self._ownership = None
         if self.high_water is not None:
             self.high_water.close()
 
@@ -332,11 +363,11 @@ def _any_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _server_engine(url: str) -> Engine:
+def _server_engine(url: str, pool_size: int) -> Engine:
     try:
         # The worker and the command line come on top of the request threads.
         engine = create_engine(
-            url, pool_size=POOL_SIZE + 2, max_overflow=4, pool_pre_ping=True, json_deserializer=_read_json
+            url, pool_size=pool_size + 2, max_overflow=4, pool_pre_ping=True, json_deserializer=_read_json
         )
     except (ArgumentError, ImportError) as exc:
         raise StoreUnavailable(f"The database's URL cannot be used: {exc}.") from exc
@@ -364,8 +395,8 @@ def _read_json(raw: str | bytes) -> Any:
         return raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
 
 
-def _sqlite_engine(url: str, make_private: Callable[[], None], *, writes: bool) -> Engine:
-    engine = create_engine(url, pool_size=1 if writes else POOL_SIZE + 2, max_overflow=0 if writes else 4)
+def _sqlite_engine(url: str, make_private: Callable[[], None], *, writes: bool, pool_size: int) -> Engine:
+    engine = create_engine(url, pool_size=1 if writes else pool_size + 2, max_overflow=0 if writes else 4)
 
     @event.listens_for(engine, "do_connect")
     def before(*_: Any) -> None:

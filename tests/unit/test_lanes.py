@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assistant.lanes import Lane, Lanes
+from assistant.lanes import SMALLEST_POOL, Lane, Lanes
 from memory_engine.storage.database import POOL_SIZE
 from memory_engine.waits import hold, waiting
 
@@ -194,10 +194,12 @@ def test_closed_lane_finishes_what_it_has_and_takes_no_more(lane: Lane) -> None:
     assert ended(running, queued)[1] == "queued"
 
 
-def test_threads_of_all_lanes_fit_the_connections() -> None:
-    lanes = Lanes()
+@pytest.mark.parametrize("pool_size", [SMALLEST_POOL, 20, POOL_SIZE, 256])
+def test_threads_of_all_lanes_fit_the_connections(pool_size: int) -> None:
+    lanes = Lanes.within(pool_size)
     lanes.close()
-    assert sum(lane.threads for lane in lanes.all) <= POOL_SIZE
+    assert sum(lane.threads for lane in lanes.all) <= pool_size
+    assert min(lane.threads for lane in lanes.all) == 4
 
 
 def test_write_does_not_wait_behind_recalls_or_long_work() -> None:
