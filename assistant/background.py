@@ -1,5 +1,6 @@
 """What stands in a prompt beside recalled text: notes, what people said of themselves, a summary of history."""
 
+from assistant.lookalikes import claims_role
 from assistant.packing import Background
 from assistant.prompt_request import PromptRequest
 from assistant.recalled_block import Item, speaker
@@ -21,8 +22,9 @@ def background_of(engine: MemoryEngine, request: PromptRequest, scope: Scope) ->
 
 
 def _note(note: Note) -> Background:
+    source = f"{note.name} (note)" if claims_role(note.name) else note.name
     return Background(
-        kind="note", item=Item(heading="notes", source=note.name, text=note.text), message_ids=(),
+        kind="note", item=Item(heading="notes", source=source, text=note.text), message_ids=(),
         why=f"note {note.name!r}, version {note.version}, written by {note.written_by}", share=_NOTES_SHARE,
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from assistant.escaping import escape_text
+from assistant.recalled_block import speaker
 from memory_engine import RecallHit
 
 #: What replies name as their model when there is none.
@@ -30,5 +32,6 @@ def _quoted(hit: RecallHit) -> str:
     text = " ".join(hit.text.split())
     if len(text) > _LONGEST_QUOTE:
         text = text[: _LONGEST_QUOTE - 1].rstrip() + "…"
-    who = hit.name or ("you" if hit.role == "user" else "the assistant")
-    return f"- On {hit.created_at:%-d %B %Y}, {who} said in {hit.conversation_id}: “{text}”"
+    who = speaker(hit) if hit.name else "you" if hit.role == "user" else "the assistant"
+    # The reply is sent in later prompts as the assistant's own words, so what it quotes is escaped as in the block.
+    return escape_text(f"- On {hit.created_at:%-d %B %Y}, {who} said in {hit.conversation_id}: “{text}”")

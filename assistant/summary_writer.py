@@ -3,11 +3,12 @@
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant.error_handler import ErrorHandler
 from assistant.errors import ModelContextTooLong, ModelError, ModelRejected
+from assistant.escaping import escape_lines, escape_values
 from assistant.response_generator import ModelRequest, ResponseGenerator
 from assistant.settings import Settings
 from memory_engine.errors import WriterUnavailable
@@ -43,9 +44,10 @@ class ModelSummaryWriter:
             {"id": each.message_id, "said_at": each.said_at.isoformat(), "by": each.speaker, "text": each.text}
             for each in said
         ]
+        ids = {escape_lines(each.message_id): each.message_id for each in said}
         messages = [
             {"role": "system", "content": _INSTRUCTIONS % words},
-            {"role": "user", "content": json.dumps(records, ensure_ascii=False)},
+            {"role": "user", "content": json.dumps(escape_values(records), ensure_ascii=False)},
         ]
         try:
             generated = asyncio.run(self._asked(messages))
@@ -55,7 +57,7 @@ class ModelSummaryWriter:
             raise WriterUnavailable(f"Summaries are not written: {exc.message}") from exc
         except asyncio.CancelledError as exc:
             raise WriterUnavailable("Summaries are no longer written.") from exc
-        return Written(model=generated.model, sentences=_sentences(generated.text))
+        return Written(model=generated.model, sentences=_sentences(generated.text, ids))
 
     def stop(self) -> None:
         """Give up what is being written, for good."""
@@ -86,9 +88,13 @@ def summary_writer(settings: Settings) -> ModelSummaryWriter | None:
     return ModelSummaryWriter(settings, settings.summary_model)
 
 
-def _sentences(answer: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _sentences(answer: str, ids: Mapping[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The sentences, each with the ids that it cites, which are given as they were written in the records."""
     try:
         raw = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
-        return tuple((str(each["text"]), tuple(map(str, each["message_ids"]))) for each in raw["sentences"])
+        return tuple(
+            (str(each["text"]), tuple(ids.get(name, name) for name in map(str, each["message_ids"])))
+            for each in raw["sentences"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # another shape than was asked
         return ()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from assistant.errors import AssistantError, ToolError, ToolFailed, ToolNotConfirmed, ToolTimedOut
+from assistant.escaping import escape_lines, escape_values
 from assistant.storage import tool_log
 from assistant.tools import Tool, ToolContext, ToolRegistry
 from memory_engine import MemoryEngine, MemoryEngineError
@@ -159,7 +160,7 @@ def _ended_late(work: "asyncio.Future[Any]") -> None:
 
 
 def _failed(call: ToolCall, exc: ToolError) -> ToolResult:
-    content = json.dumps({"error": exc.message, "code": exc.code}, ensure_ascii=False)
+    content = json.dumps({"error": escape_lines(exc.message), "code": exc.code}, ensure_ascii=False)
     return ToolResult(call_id=call.call_id, name=call.name, content=content, error=exc.code)
 
 
@@ -171,9 +172,15 @@ def _of_log(call: ToolCall, row: Mapping[str, Any]) -> ToolResult:
 
 
 def _shown(value: Any, tool: Tool) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """What a tool returned as its model reads it: text of others, so it is escaped as in the recalled block."""
+    try:
+        # Strings are escaped before they are JSON, in which a marker could hide behind JSON's own escapes.
+        shown = escape_values(value)
+        text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    except RecursionError as exc:
+        raise ToolFailed(f"What {tool.name} returned is nested too deeply.") from exc
     # What cannot be kept is shown as what it is, rather than lost.
-    text = text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
+    text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= tool.max_output:
         return text
     return f"{text[: tool.max_output]}\n[cut: {len(text) - tool.max_output:,} characters more]"

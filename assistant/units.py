@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assistant.lookalikes import claims_role
 from memory_engine import Message
 
 _API_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -122,7 +123,7 @@ def chat_message(message: Message) -> dict[str, Any]:
     chat: dict[str, Any] = {"role": message.role, "content": message.content}
     # Of an assistant's turn the agent is named, so that a switch can be seen.
     name = message.agent if message.role == "assistant" else message.name
-    if name and _API_NAME.fullmatch(name):
+    if name and _API_NAME.fullmatch(name) and not claims_role(name):
         chat["name"] = name
     if message.tool_calls:
         chat["content"] = message.text or None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from assistant.lanes import Lane
-from assistant.recalled_block import escaped, speaker
+from assistant.recalled_block import speaker
 from assistant.tools import ToolContext
 from memory_engine import MemoryEngine, RecallQuery
 from memory_engine.parsing import parse_time
@@ -55,9 +55,9 @@ class SearchMemory:
             "found": [
                 {
                     "said_at": hit.created_at.isoformat(timespec="seconds"),
-                    "by": escaped(speaker(hit)),
-                    "conversation": escaped(hit.conversation_id),
-                    "text": escaped(hit.text),
+                    "by": speaker(hit),
+                    "conversation": hit.conversation_id,
+                    "text": hit.text,
                     "message_id": hit.message_id,
                 }
                 for hit in hits

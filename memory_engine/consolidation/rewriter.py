@@ -118,7 +118,7 @@ def _made_by(written: Written) -> str:
 def _source(message: Message) -> Source:
     return Source(
         message_id=message.message_id,
-        speaker=message.name or message.role,
+        speaker=f"{message.name} ({message.role})" if message.name else message.role,
         said_at=message.created_at,
         text=message.text[:_LONGEST_SOURCE],
     )
