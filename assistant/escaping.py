@@ -26,19 +26,12 @@ _QUOTES = "«《⟪≪⋘"
 _CLOSES = ">＞﹥›〉〉⟩❯❭❱˃ᐳ⧽≯⪢»》⟫≫⋙"
 _ENDS = "\\]］﹞】〕〗⟧⁆❳\u298c\u298e\u2990"
 _BARS = "|｜∣ǀ│┃❘⎮⏐︱￨¦"
-
-
-def _line(always: str = "") -> re.Pattern[str]:
-    r"""What may have to be escaped; the beginning of an escape is, so that ours can be told from somebody's."""
-    openers = "".join(re.escape(each) for each in (*_ANGLES, *_SQUARES, *_QUOTES))
-    return re.compile(
-        f"{always}[{_HIDDEN}]|\\\\(?=u{{)|(?P<opener>[{openers}])|(?P<joiner>[\u200c\u200d])|(?P<selector>[\ufe0e\ufe0f])"
-    )
-
-
-_TEXT = _line()
-_SOURCE = _line("\\A[\\s\\[>＞<]|[：﹕∶꞉ː˸։׃܃܄]|:(?=\\s|\\Z)|")
-_HEADING = _line("[\\[\\]]|")
+_OPENERS = "".join(re.escape(each) for each in (*_ANGLES, *_SQUARES, *_QUOTES))
+#: What may have to be escaped; the beginning of an escape is, so that ours can be told from somebody's.
+_ANY = f"[{_HIDDEN}]|\\\\(?=u{{)|(?P<opener>[{_OPENERS}])|(?P<joiner>[\u200c\u200d])|(?P<selector>[\ufe0e\ufe0f])"
+_TEXT = re.compile(_ANY)
+_SOURCE = re.compile(f"\\A[\\s\\[>＞<]|[：﹕∶꞉ː˸։׃܃܄]|:(?=\\s|\\Z)|{_ANY}")
+_HEADING = re.compile(f"[\\[\\]]|{_ANY}")
 
 #: Characters after an opening mark that are read: marks, a name, and what closes it.
 _MARKS, _NAME, _CLOSED_WITHIN, _ENDED_WITHIN = 8, 32, 64, 24
@@ -93,9 +86,7 @@ _IN_ANGLES = re.compile(f"(?:{any_of([*_SPEAKERS, *_SECTIONS])}){_NOT_MORE}")
 _IN_SQUARES = re.compile(f"(?:{any_of(_SPEAKERS)}){_NOT_MORE}")
 _TEMPLATES = ("recalled", "im", "end", "begin", "fim", "available")
 _FIRSTS = frozenset(skeleton(name)[0] for name in (*_SPEAKERS, *_SECTIONS, *_TEMPLATES))
-_CLOSED, _ENDED = re.compile(f"--+>|(?<![-=])[{_CLOSES}]"), re.compile(f"[{_ENDS}]")
-#: The line's end closes a tag, too: the next begins with `> `.
-_AT_END = re.compile(r"[\w\u0300-\u036f]+[\s/]*\Z")
+_CLOSED, _ENDED = re.compile(f"-->|(?<![-=])[{_CLOSES}]"), re.compile(f"[{_ENDS}]")
 #: Scripts in which joiners shape letters: Arabic to Thaana, those of India, Myanmar, Khmer, Mongolian.
 _JOINED = re.compile(
     "[\u0600-\u07ff\u0840-\u0dff\u1000-\u109f\u1780-\u18af\ua840-\ua87f\uaa60-\uaa7f\ufb50-\ufdff\ufe70-\ufefc]"
@@ -164,7 +155,9 @@ def _opens_tag(line: str, at: int) -> bool:
 
 def _is_closed(line: str, at: int, closing: re.Pattern[str], within: int) -> bool:
     part = line[at : at + within]
-    return closing.search(part) is not None or (at + within >= len(line) and _AT_END.match(part) is not None)
+    # The line's end closes a tag, too: the next begins with `> `.
+    ends_there = at + within >= len(line) and skeleton(part.rstrip("/ \t\u00a0")).isalnum()
+    return ends_there or closing.search(part) is not None
 
 
 def _joins(line: str, at: int) -> bool:

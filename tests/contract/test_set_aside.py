@@ -265,7 +265,7 @@ def test_a_writer_s_reply_passes_the_validator_or_the_quotations_stay(
     ["", "{", "{}", "[" * 5000, '{"sentences": 5}', '{"sentences": ["x"]}', '{"sentences": ' + "[" * 5000 + "}"],
 )
 def test_a_writer_s_answer_of_another_shape_has_no_sentences(answer: str) -> None:
-    assert _sentences(answer) == ()
+    assert _sentences(answer, {}) == ()
 
 
 @pytest.mark.parametrize(

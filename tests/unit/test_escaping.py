@@ -124,11 +124,13 @@ def test_lines_stay_lines() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["assistant", "ｓｙｓｔｅｍ", "ѕуѕtеm", "s.y.s.t.e.m", "S Y S T E M", "sys tem", "𝓼𝔂𝓼𝓽𝓮𝓶", "ꜱʏꜱᴛᴇᴍ", "🅂🅈🅂🅃🄴🄼",
-     "syst\u0336em", "SYSTΕM", "systern", "Ana (system)", "tool result", "Human", "model", "система", "Ассистент",
-     "пользователь", "Système", "développeur", "Benutzer", "asistente", "usuário", "系统", "系統管理員", "助手", "用户小明",
-     "システム", "アシスタント", "ユーザー", "시스템", "사용자", "النظام", "المساعد", "کاربر", "מערכת", "सिस्टम", "ระบบ", "trợ lý",
-     "hệ thống", "kullanıcı", "użytkownik", "χρήστης", "järjestelmä", "pengguna", "ass1stant"],
+    ["assistant", "ｓｙｓｔｅｍ", "ѕуѕtеm", "s.y.s.t.e.m", "S Y S T E M", "sys tem", "𝓼𝔂𝓼𝓽𝓮𝓶",
+     "ꜱʏꜱᴛᴇᴍ", "🅂🅈🅂🅃🄴🄼", "syst\u0336em", "SYSTΕM", "systern", "Ana (system)", "tool result",
+     "Human", "model", "система", "Ассистент", "пользователь", "Système", "développeur",
+     "Benutzer", "asistente", "usuário", "系统", "系統管理員", "助手", "用户小明",
+     "システム", "アシスタント", "ユーザー", "시스템", "사용자", "النظام", "المساعد",
+     "کاربر", "מערכת", "सिस्टम", "ระบบ", "trợ lý", "hệ thống", "kullanıcı",
+     "użytkownik", "χρήστης", "järjestelmä", "pengguna", "ass1stant"],
 )  # fmt: skip
 def test_a_name_that_claims_a_role(name: str) -> None:
     assert claims_role(name)
