@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.lookalikes import ROLES, any_of, skeleton
+from assistant.lookalikes import ROLE_WORDS, any_of, skeleton
 
 #: Whatever a reader of lines may take for the end of one.
 BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -50,13 +50,6 @@ _TEMPLATE = re.compile(
     + f"|(?:{any_of(['tool', 'function', 'available_tool', 'invoke', 'fim', 'python_tag', 'tools'])})[\\s_▁=.-]"
     + f"|(?:{any_of(['inst', 'sys', 'b_inst', 'e_inst', 'b_sys', 'e_sys', 'available_tools'])})(?![^\\W_])"
 )  # fmt: skip
-_SPEAKERS = (
-    *ROLES, "human", "ipython", "observation", "sys", "inst",
-    "usuario", "utilisateur", "asistente", "benutzer", "assistent", "système", "sistema", "sistem", "kullanıcı",
-    "użytkownik", "система", "пользователь", "ассистент", "χρήστης", "σύστημα", "系统", "系統", "用户", "用戶", "助手",
-    "システム", "ユーザー", "アシスタント", "시스템", "사용자", "النظام", "نظام", "المستخدم", "المساعد",
-    "מערכת", "משתמש", "सिस्टम", "उपयोगकर्ता", "ระบบ", "hệ thống",
-)  # fmt: skip
 _SECTIONS = (
     "model",
     "think",
@@ -82,10 +75,13 @@ _SECTIONS = (
 )
 #: A speaker or a section; not a domain or an address, such as `<user@host>`.
 _NOT_MORE = "(?![^\\W_]|[.@][^\\W_])"
-_IN_ANGLES = re.compile(f"(?:{any_of([*_SPEAKERS, *_SECTIONS])}){_NOT_MORE}")
-_IN_SQUARES = re.compile(f"(?:{any_of(_SPEAKERS)}){_NOT_MORE}")
+#: The articles of Arabic and Hebrew, which are written with the word.
+_ARTICLES = ("ال", "ה")
+_ARTICLE = f"(?:{any_of(_ARTICLES)})?"
+_IN_ANGLES = re.compile(f"{_ARTICLE}(?:{any_of([*ROLE_WORDS, *_SECTIONS])}){_NOT_MORE}")
+_IN_SQUARES = re.compile(f"{_ARTICLE}(?:{any_of(ROLE_WORDS)}){_NOT_MORE}")
 _TEMPLATES = ("recalled", "im", "end", "begin", "fim", "available")
-_FIRSTS = frozenset(skeleton(name)[0] for name in (*_SPEAKERS, *_SECTIONS, *_TEMPLATES))
+_FIRSTS = frozenset(skeleton(name)[0] for name in (*ROLE_WORDS, *_ARTICLES, *_SECTIONS, *_TEMPLATES))
 _CLOSED, _ENDED = re.compile(f"-->|(?<![-=])[{_CLOSES}]"), re.compile(f"[{_ENDS}]")
 #: Scripts in which joiners shape letters: Arabic to Thaana, those of India, Myanmar, Khmer, Mongolian.
 _JOINED = re.compile(

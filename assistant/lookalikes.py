@@ -72,7 +72,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 #: What servers and their templates call who speaks.
-ROLES = ("system", "developer", "assistant", "user", "tool", "function")
+_ROLES = ("system", "developer", "assistant", "user", "tool", "function")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -105,7 +105,9 @@ _ANYWHERE = _words("""
     ระบบ ผู้ช่วย ผู้ใช้ นักพัฒนา เครื่องมือ
 """)
 _PHRASES = ("hệ thống", "trợ lý", "người dùng", "công cụ", "nhà phát triển")
-_CLAIMED = re.compile(any_of([*ROLES, *_ANYWHERE, *(phrase.replace(" ", "") for phrase in _PHRASES)]))
+#: Every word for who speaks.
+ROLE_WORDS = (*_ROLES, *_OTHER_ROLES, *_ANYWHERE, *_PHRASES)
+_CLAIMED = re.compile(any_of([*_ROLES, *_ANYWHERE, *(phrase.replace(" ", "") for phrase in _PHRASES)]))
 _WHOLE = frozenset(map(skeleton, _OTHER_ROLES))
 _BETWEEN = re.compile(r"[\W\d_]+")
 #: Characters of a name that are looked at; no name is longer.
