@@ -273,7 +273,7 @@ RULES: tuple[Rule, ...] = (
         holds="every pattern is shown by a message",
         wrong="patterns are shown by no message",
         query=select(PatternRow.namespace_id, PatternRow.pattern_id).where(
-            PatternRow.state == "learned",  # what a person said of one is kept
+            PatternRow.state.in_(("learned", "proposed")),  # what a person said of one is kept
             ~exists().where(_same(PatternMessage, PatternRow, "namespace_id", "pattern_id")),
         ),
         mend=_delete_patterns,
