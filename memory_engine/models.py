@@ -387,11 +387,6 @@ class Pattern:
         return self.superseded_by is None and self.state != "dismissed"
 
     @property
-    def in_force(self) -> bool:
-        """Whether prompts may show it: it stands, and does not wait for a person."""
-        return self.stands and self.state != "proposed"
-
-    @property
     def text(self) -> str:
         """What it says: a person's correction, the newest quotation, or what its figures mean."""
         if correction := self.detail.get("correction"):

@@ -38,11 +38,13 @@ class Patterns:
         return [pattern for pattern in shown if everything or pattern.stands]
 
     def in_force(self, scope: Scope, limit: int) -> list[Pattern]:
-        """What people stated of themselves last and nothing newer contradicts, at most so many."""
+        """Return the newest statements in force, `limit` at most.
+
+        A statement is in force when nothing newer contradicts it and it does not wait for a person to confirm it.
+        """
         with self._database.read() as db:
             key = scopes.find_scope(db, scope)
-            found = [] if key is None else patterns.in_scope(db, key, "statement", 4 * limit)
-        return [pattern for pattern in found if pattern.stands][:limit]
+            return [] if key is None else patterns.in_force(db, key, "statement", limit)
 
     def judge(self, scope: Scope, pattern_id: str, state: str, correction: str | None = None) -> Pattern:
         """Note that a person confirms, dismisses or corrects a pattern.
