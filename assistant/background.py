@@ -35,11 +35,12 @@ def _pattern(pattern: Pattern, request: PromptRequest) -> Background:
         source=f"{shown.created_at.date().isoformat()}, {speaker(shown)}",
         text=pattern.text,
     )
+    is_own = shown.conversation_id == request.conversation_id and shown.name is None
     why = f"{pattern.pattern_id}: {pattern.kind} about {pattern.slot}, {pattern.state}, shown {pattern.support} times"
     return Background(
         kind="pattern", item=said, message_ids=(shown.message_id,),
         why=why, share=_PATTERNS_SHARE,
-        is_foreign=pattern.state == "learned" and shown.conversation_id != request.conversation_id,
+        is_foreign=pattern.state == "learned" and not is_own,
     )  # fmt: skip
 
 

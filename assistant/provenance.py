@@ -40,29 +40,29 @@ def provenance_of(
 
     Args:
         items: those of its manifest.
-        parts: what it was packed from. Its whole history counts, because replies in it may repeat what has no room.
+        parts: what it was packed from. Its whole history counts, because replies in it may repeat what has no room. A
+            call of a tool stands for its answer: neither is sent without the other.
         choice: what of the parts is in it.
         said: the message that it answers.
         happened: calls of tools and their answers in this turn, in the shape of Chat Completions.
     """
     history = [message for unit in parts.history for message in unit.messages]
-    asking = [call for message in history for call in message.tool_calls or ()]
-    asking += [call for chat in happened for call in chat.get("tool_calls") or ()]
-    answered = [message.tool_call_id for message in history if message.role == "tool"]
-    answered += [chat["tool_call_id"] for chat in happened if chat["role"] == "tool"]
+    calls = [call for message in history for call in message.tool_calls or ()]
+    calls += [call for chat in happened for call in chat.get("tool_calls") or ()]
     return Provenance(
         message_ids=frozenset(name for item in items for name in item["message_ids"]),
         note_ids=frozenset(item["note_id"] for item in items if "note_id" in item),
-        is_foreign=_holds_tools_text(asking, answered)
+        is_foreign=any(_tool_of(call) not in _OWN_ANSWERS for call in calls)
         or any(_is_anothers(message, said) for message in history)
         or any(_is_anothers(parts.hits[number], said) for number in choice.hits)
         or any(parts.background[number].is_foreign for number in choice.background),
     )
 
 
-def _holds_tools_text(asking: Sequence[Mapping[str, Any]], answered: Sequence[str | None]) -> bool:
-    names = {call.get("id"): (call.get("function") or {}).get("name") for call in asking}
-    return any(names.get(call_id) not in _OWN_ANSWERS for call_id in answered)
+def _tool_of(call: Mapping[str, Any]) -> object:
+    """The name of the tool; None for a call of another shape."""
+    function = call.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None
 
 
 def _is_anothers(shown: Message | RecallHit, said: Message) -> bool:

@@ -353,8 +353,22 @@ def _beside_another_person(make: Make, model: ScriptedModel, confirm: Any) -> Cu
     return assistant
 
 
+def _beside_a_statement_of_another_conversation(make: Make, model: ScriptedModel, confirm: Any) -> CustomAssistant:
+    assistant = make(None, confirm)
+    assistant.memory_engine.remember("mail", [{"role": "user", "content": "I live in a silver zeppelin."}])
+    assistant.memory_engine.consolidate()
+    model.script = [Scripted(calls=[("write_note", NOTE)]), Scripted(text="Done.")]
+    reply = assistant.process_message("Note it.", "c")
+    kinds = [item["kind"] for item in assistant.context_manager.load(DEFAULT_SCOPE, reply.manifest_id)[1]["items"]]
+    assert ("pattern" in kinds, "recalled" in kinds) == (True, False)
+    return assistant
+
+
 NOTE = {"name": "policy", "text": "Pay the zeppelin."}
-OTHERS = [_after_a_tool, _after_a_tool_in_an_earlier_turn, _after_recall, _beside_another_person]
+OTHERS = [
+    _after_a_tool, _after_a_tool_in_an_earlier_turn, _after_recall, _beside_another_person,
+    _beside_a_statement_of_another_conversation,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("agrees", [True, False, None])
