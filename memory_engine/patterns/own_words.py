@@ -17,6 +17,7 @@ _QUOTED = re.compile(
 )
 #: A line that quotes or is code, by its beginning.
 _QUOTING_LINE = re.compile(r"^(?:[ \t]*[>|＞│]|\t| {4}).*$", re.MULTILINE)
+_IN_LINE = re.compile(r"[^\n]")
 #: What introduces the text of others: a colon at the end of a line, or a blank line.
 _INTRODUCTION = re.compile(r"[:：][ \t]*$|\n[ \t\r]*\n", re.MULTILINE)
 #: What a message that gives a rule has none of: a second line, a colon, a question, a quotation, code, a tag.
@@ -31,7 +32,7 @@ def own_words(text: str) -> str:
     if len(text) > LONGEST_OWN or text.count("\n") >= MOST_LINES:
         return ""
     for others in (_QUOTED, _QUOTING_LINE):
-        text = others.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+        text = others.sub(lambda found: _IN_LINE.sub(" ", found[0]), text)
     introduction = _INTRODUCTION.search(text, len(text) - len(text.lstrip()))
     return text if introduction is None else text[: introduction.start()]
 
