@@ -300,17 +300,26 @@ def restore(
 def patterns(
     kind: Annotated[str | None, typer.Option(help="statement, question, topic, tool_sequence …; else all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what was superseded or dismissed.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="ID", help="Confirm a pattern. A proposed rule is in force from then on.")
+    ] = None,
+    dismiss: Annotated[str | None, typer.Option(metavar="ID", help="Dismiss a pattern.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show what repeats, and what people state of themselves, with the messages that show it."""
-    from urllib.parse import urlencode
+    """Show what repeats, and what people state of themselves, or judge one pattern."""
+    from urllib.parse import quote, urlencode
 
     from api import console
     from api.client import open_client
 
     asked = {"everything": str(everything).lower(), **({} if kind is None else {"kind": kind})}
+    judged = {each: name for each, name in (("confirm", confirm), ("dismiss", dismiss)) if name is not None}
     with open_client(data_dir) as client:
-        console.print_patterns(client.call("GET", f"/v1/memory/patterns?{urlencode(asked)}")["data"])
+        for judgement, name in judged.items():
+            path = f"/v1/memory/patterns/{quote(name, safe='')}/{judgement}"
+            console.print_patterns([client.call("POST", path, {})])
+        if not judged:
+            console.print_patterns(client.call("GET", f"/v1/memory/patterns?{urlencode(asked)}")["data"])
 
 
 @links_app.command("show")

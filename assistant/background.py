@@ -17,7 +17,7 @@ def background_of(engine: MemoryEngine, request: PromptRequest, scope: Scope) ->
     if request.as_of is not None:
         return []
     notes = [_note(note) for note in engine.notes.of(scope, request.agent)]
-    patterns = [_pattern(pattern) for pattern in engine.patterns.in_force(scope, _STATEMENTS)]
+    patterns = [_pattern(pattern, request) for pattern in engine.patterns.in_force(scope, _STATEMENTS)]
     return [*notes, *patterns, *_summary(engine, request.conversation_id, scope)]
 
 
@@ -26,20 +26,23 @@ def _note(note: Note) -> Background:
     return Background(
         kind="note", item=Item(heading="notes", source=source, text=note.text), message_ids=(),
         why=f"note {note.name!r}, version {note.version}, written by {note.written_by}", share=_NOTES_SHARE,
+        note_id=note.note_id,
     )  # fmt: skip
 
 
-def _pattern(pattern: Pattern) -> Background:
+def _pattern(pattern: Pattern, request: PromptRequest) -> Background:
     shown = pattern.evidence[0].message
     said = Item(
         heading="what people said of themselves",
         source=f"{shown.created_at.date().isoformat()}, {speaker(shown)}",
         text=pattern.text,
     )
+    is_own = shown.conversation_id == request.conversation_id and shown.name is None
     why = f"{pattern.pattern_id}: {pattern.kind} about {pattern.slot}, {pattern.state}, shown {pattern.support} times"
     return Background(
         kind="pattern", item=said, message_ids=(shown.message_id,),
         why=why, share=_PATTERNS_SHARE,
+        is_foreign=pattern.state == "learned" and not is_own,
     )  # fmt: skip
 
 

@@ -18,9 +18,9 @@ class Copies:
         self._clock = clock
 
     def erase_messages(self, db: Transaction, key: ScopeKey, gone: Gone) -> dict[str, int]:
-        """Empty the prompts that hold these messages or their quotes, and remove the calls that were made for them."""
+        """Empty the prompts that hold these messages, their quotes or notes, and remove the calls made for them."""
         now, message_ids = to_micros(self._clock.now()), gone.message_ids
-        held = [*message_ids, *gone.quoting_ids]
+        held = [*message_ids, *gone.quoting_ids, *gone.note_ids]
         return {
             "contexts": contexts.erase_contexts(db, key, held, receipt_id=gone.receipt_id, now=now),
             "tool_calls": tool_log.erase_calls(db, key, message_ids),

@@ -43,6 +43,10 @@ class Background:
     share: float
     #: Whether it stands in place of history, and is wanted only when that has no room.
     for_history: bool = False
+    #: The id of a note that was made of messages.
+    note_id: str | None = None
+    #: Whether it quotes another conversation or another person, and no person confirmed it.
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,7 +334,8 @@ def _items(parts: Parts, choice: Choice, kept: int | None, counter: TokenCounter
         items.append(_item("recent", unit.ids, count_messages(counter, unit.as_chat()), "recent turn"))
     for number in choice.background:
         each = parts.background[number]
-        items.append(_item(each.kind, each.message_ids, counter.count(item_lines(each.item)), each.why))
+        of_note = {} if each.note_id is None else {"note_id": each.note_id}
+        items.append(_item(each.kind, each.message_ids, counter.count(item_lines(each.item)), each.why) | of_note)
     for number in sorted(choice.hits):
         hit = parts.hits[number]
         why = {"rank": number + 1, "score": hit.score, **hit.why}

@@ -19,7 +19,8 @@ from memory_engine.redaction import redact
 
 #: Threads on which tools work; one that outlives its time keeps its thread until it ends.
 _THREADS = 16
-#: Asked before a tool changes something: the tool's name and the arguments; whether a person agrees.
+#: Asked before a tool changes something, or writes into later prompts what others may have said: the tool's name and
+#: the arguments; whether a person agrees.
 Confirm = Callable[[str, Mapping[str, Any]], bool]
 
 _log = structlog.get_logger()
@@ -133,8 +134,9 @@ class ToolCallHandler:
         return result
 
     async def _called(self, tool: Tool, arguments: dict[str, Any], asked: Asked) -> Any:
-        if tool.changes(arguments) and not (self._confirm and self._confirm(tool.name, arguments)):
-            raise ToolNotConfirmed(f"Nobody agreed that {tool.name} changes this.")
+        reason = _reason_to_ask(tool, arguments, asked.context)
+        if reason is not None and not (self._confirm and self._confirm(tool.name, arguments)):
+            raise ToolNotConfirmed(reason)
         seconds = tool.timeout if asked.seconds is None else max(0.0, min(tool.timeout, asked.seconds))
         work = asyncio.get_running_loop().run_in_executor(self._pool, tool.call, arguments, asked.context)
         try:
@@ -152,6 +154,18 @@ class ToolCallHandler:
 
     def _now(self) -> int:
         return to_micros(self._engine.clock.now())
+
+
+def _reason_to_ask(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> str | None:
+    """Why a call needs a person's confirmation, as the model is told without it; None where it needs none."""
+    if tool.changes(arguments):
+        return f"{tool.name} needs confirmation, and none was given."
+    if tool.writes_prompts and context.holds_foreign_text:
+        return (
+            f"{tool.name} needs confirmation, and none was given: this turn holds text of a tool, of another"
+            " conversation or of another person."
+        )
+    return None
 
 
 def _ended_late(work: "asyncio.Future[Any]") -> None:

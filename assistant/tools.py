@@ -13,6 +13,7 @@ from pydantic import ConfigDict, create_model
 
 from assistant.errors import ToolArgumentsWrong, ToolNotFound
 from memory_engine import Scope
+from memory_engine.models import NO_SOURCES, NoteSources
 
 #: Names that Chat Completions takes.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -30,6 +31,10 @@ class ToolContext:
     agent: str
     #: The place of what the person said: what stands from there on is this turn itself. None outside a turn.
     before_seq: int | None = None
+    #: What the prompts of the turn rest on.
+    sources: NoteSources = NO_SOURCES
+    #: Whether these prompts hold text of tools, of other conversations, or of other people.
+    holds_foreign_text: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +54,8 @@ class Tool:
     max_output: int
     #: Whether a call with these arguments changes something outside, so that a person is asked first.
     changes: Callable[[Mapping[str, Any]], bool]
+    #: Whether later prompts show what it is given, so that a person is asked where the turn holds text of others.
+    writes_prompts: bool = False
 
     @property
     def as_chat(self) -> dict[str, Any]:
@@ -87,7 +94,7 @@ class ToolRegistry:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
 
-    def tool(
+    def tool(  # noqa: PLR0913  (one for each option)
         self,
         function: Callable[..., Any] | None = None,
         *,
@@ -96,6 +103,7 @@ class ToolRegistry:
         timeout: float = DEFAULT_TIMEOUT,
         max_output: int = DEFAULT_OUTPUT,
         changes: bool | Callable[[Mapping[str, Any]], bool] = False,
+        writes_prompts: bool = False,
     ) -> Any:
         """Register a function, as a decorator or by a call; the function itself is returned.
 
@@ -106,6 +114,8 @@ class ToolRegistry:
             timeout: seconds that a call may take.
             max_output: characters of its output that the model is shown.
             changes: whether a person is asked before it is called, or a function of the arguments that tells.
+            writes_prompts: whether later prompts show what it is given. A person is asked before it is called in a turn
+                whose prompt holds text of tools, of other conversations, or of other people.
 
         Raises:
             ValueError: the name cannot be taken or is taken, or the signature cannot be described.
@@ -122,6 +132,7 @@ class ToolRegistry:
                     timeout=timeout,
                     max_output=max_output,
                     changes=changes if callable(changes) else lambda _: bool(changes),
+                    writes_prompts=writes_prompts,
                 )
             )
             return wanted

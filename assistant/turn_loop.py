@@ -14,12 +14,14 @@ from assistant.error_handler import TurnBudget
 from assistant.errors import ModelContextTooLong
 from assistant.lanes import Lanes
 from assistant.prompt_request import DEFAULT_BUDGET, PromptRequest
+from assistant.provenance import NOTHING, Provenance, provenance_of
 from assistant.response_generator import Generated, ModelRequest, ResponseGenerator
 from assistant.settings import Settings
 from assistant.tool_call_handler import Asked, ToolCall, ToolCallHandler, ToolResult
 from assistant.tools import ToolContext, ToolRegistry
 from assistant.turns import Delta, Emit, ToolCalled, Turn
 from memory_engine import MemoryEngine, Message, NewMessage, Scope
+from memory_engine.models import NoteSources
 
 T = TypeVar("T")
 
@@ -69,6 +71,8 @@ class TurnState:
     prompt: Prompt | None = None
     #: What that prompt was packed from.
     packed_from: Gathered | None = None
+    #: What its prompts rest on so far.
+    provenance: Provenance = NOTHING
     #: What stands in the conversation before the turn, as far as its prompts look at it.
     history: Sequence[Message] = ()
     #: The agent of each attempt in the budget, for the account.
@@ -177,6 +181,9 @@ class TurnLoop:
         prompt = self._parts.context_manager.pack(
             replace(gathered, request=request), state.happened, tools, before=before
         )
+        state.provenance |= provenance_of(
+            prompt.manifest["items"], gathered.parts, prompt.choice, state.said, happened=state.happened.messages
+        )
         used = [(each.model, each.usage) for each in state.budget.attempts if each.usage is not None]
         spent = sum(cost_of(self._parts.settings, model, usage) or 0 for model, usage in used)
         model = self._parts.response_generator.models(request.model)[0]
@@ -190,7 +197,7 @@ class TurnLoop:
         keep, write, whose = parts.conversation_manager.add, parts.lanes.write.run, state.scope.namespace
         asked_in = await write(lambda: keep(conversation_id, [asking], state.agent.name, state.scope), whose)
         asked = Asked(
-            context=self._context(state),
+            context=self._context(state, asked_in[0]),
             message_id=asked_in[0],
             allowed=self._allowed(state),
             earlier=dict(state.called),
@@ -218,12 +225,17 @@ class TurnLoop:
             await emit(ToolCalled(**told, output=result.content, error=result.error))
         return results
 
-    def _context(self, state: TurnState) -> ToolContext:
+    def _context(self, state: TurnState, asked_in: str) -> ToolContext:
         return ToolContext(
             scope=state.scope,
             conversation_id=state.turn.conversation_id,
             agent=state.agent.name,
             before_seq=state.said.seq,
+            sources=NoteSources(
+                message_ids=sorted({*state.provenance.message_ids, asked_in}),
+                note_ids=sorted(state.provenance.note_ids),
+            ),
+            holds_foreign_text=state.provenance.is_foreign,
         )
 
     def _allowed(self, state: TurnState) -> Sequence[str]:

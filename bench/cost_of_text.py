@@ -49,6 +49,7 @@ BOUNDED: Mapping[str, int] = {
     "memory_engine.lexical.near_days": 400,
     "memory_engine.links.references": 400,
     "memory_engine.patterns.statements": 300,
+    "memory_engine.patterns.own_words": 600,
     "assistant.agents": 2_000,
 }
 #: Expressions that read unbounded text in a module that is bounded else.

@@ -11,7 +11,7 @@ from memory_engine.digests import Digests
 from memory_engine.errors import ConversationNotFound, Erased, MessageNotFound, NotFound, ReceiptNotFound
 from memory_engine.models import Message, Scope, ScopeKey, random_id, to_micros
 from memory_engine.ports import Clock
-from memory_engine.storage import changes, damaged, messages, receipts, retention_policies, scopes, threads
+from memory_engine.storage import changes, damaged, messages, notes, receipts, retention_policies, scopes, threads
 from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.receipts import Receipt
 
@@ -37,6 +37,8 @@ class Gone:
     message_ids: Sequence[str]
     #: Those that repeated their words: they stay, emptied, but what copied them goes too.
     quoting_ids: Sequence[str] = ()
+    #: By which kept prompts name the versions of notes that go with them.
+    note_ids: Sequence[str] = ()
     #: None for what a policy removes.
     receipt_id: str | None = None
 
@@ -279,12 +281,13 @@ class Eraser:
         """Remove messages, all that rests on them, and the copies that others keep."""
         ids = [message.message_id for message in gone]
         quoting = receipts.quoting(db, key, ids)
+        note_ids = notes.resting_on(db, key, [message.seq for message in gone]).note_ids
         counts = self._remove_messages(db, key, gone, going) | {"quotes": len(quoting)}
         if quoting:
             changes.note(db, key, list(quoting), to_micros(self._clock.now()))
             receipts.redact(db, key, list(quoting))
             changes.delete_derived(db, key, list(quoting))
-        told = Gone(message_ids=ids, quoting_ids=list(quoting.values()), receipt_id=going.receipt_id)
+        told = Gone(message_ids=ids, quoting_ids=list(quoting.values()), note_ids=note_ids, receipt_id=going.receipt_id)
         for keeper in self.keepers.values():
             counts |= keeper.erase_messages(db, key, told)
         self._count(db, going, counts)

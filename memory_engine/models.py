@@ -3,7 +3,7 @@
 import itertools
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
@@ -368,7 +368,7 @@ class Pattern:
     kind: str
     #: What it is about; of statements with one slot the newest is in force.
     slot: str
-    #: learned, confirmed, corrected or dismissed.
+    #: learned, proposed (it waits for a person to confirm it), confirmed, corrected or dismissed.
     state: str
     #: The pattern that is in force instead.
     superseded_by: str | None
@@ -410,6 +410,18 @@ class Pattern:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoteSources:
+    """What a note was made of; it is held and erased with each of these messages."""
+
+    message_ids: Sequence[str] = ()
+    #: Notes: it rests on their messages too.
+    note_ids: Sequence[str] = ()
+
+
+NO_SOURCES = NoteSources()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
     """A small text that always stands in the prompt."""
 
@@ -421,6 +433,8 @@ class Note:
     agent: str | None
     written_by: str
     written_at: datetime
+    #: By which kept prompts name this version; None where it rests on no message.
+    note_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from memory_engine.storage import (
     changes,
     links,
     messages,
+    notes,
     outlived,
     patterns,
     prunes,
@@ -326,8 +327,9 @@ class Pruner:
         outlived.settle(db, key, gone, now)
         links.retract(db, key, gone)
         patterns.retract(db, key, gone)
+        told = Gone(message_ids=list(going_now.values()), note_ids=notes.resting_on(db, key, gone).note_ids)
         for keeper in self.eraser.keepers.values():
-            keeper.erase_messages(db, key, Gone(message_ids=list(going_now.values())))
+            keeper.erase_messages(db, key, told)
         changes.delete_messages(db, key, gone)
         return gone
 

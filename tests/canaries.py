@@ -18,7 +18,7 @@ from assistant import PromptRequest, Settings
 from assistant.storage import model_log, tool_log
 from memory_engine import MemoryEngine, NewMessage, Page, Scope
 from memory_engine.digests import Digests
-from memory_engine.models import random_id, to_micros
+from memory_engine.models import NoteSources, random_id, to_micros
 from memory_engine.retention import Policy, Rule
 from memory_engine.storage import store_settings, tables
 
@@ -100,7 +100,8 @@ def _speak(services: Services, owner: Owner) -> None:
         {"role": "assistant", "content": f"The safe stands in the cellar of {canary()}."},
     ]
     kept = engine.remember(name, said, scope=scope, agent="pm")
-    note = engine.notes.put(scope, f"note-{canary()}", f"Always mention {canary()}.")
+    sources = NoteSources(message_ids=kept.message_ids[1:3])
+    note = engine.notes.put(scope, f"note-{canary()}", f"Always mention {canary()}.", by="agent pm", sources=sources)
     logged = {
         "log_id": random_id("tool"), "conversation_id": name, "message_id": kept.message_ids[2], "call_id": canary(),
         "tool": canary(), "agent": "pm", "arguments": canary(), "attempt": 1, "output": canary(),

@@ -29,7 +29,7 @@ def patterns(
 
 @router.post("/patterns/{pattern_id}/confirm")
 def confirm(pattern_id: str, services: ServicesDep, scope: ScopeDep) -> PatternOut:
-    """Say that a pattern is right."""
+    """Say that a pattern is right. A rule that was learned is in no prompt until then."""
     return pattern_out(services.engine.patterns.judge(scope, pattern_id, "confirmed"))
 
 

@@ -42,7 +42,10 @@ def add_builtin_tools(
         tools["sql_query"] = SqlQuery(settings.sql_url)
     for name, function in tools.items():
         if name not in own:
-            registry.tool(function, name=name, changes=_sends if name == "http_request" else False)
+            registry.tool(
+                function, name=name, changes=_sends if name == "http_request" else False,
+                writes_prompts=name == "write_note",
+            )  # fmt: skip
 
 
 def quoted_in(result: ToolResult) -> tuple[str, ...]:

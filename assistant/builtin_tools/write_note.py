@@ -9,7 +9,10 @@ from memory_engine import MemoryEngine
 
 
 class WriteNote:
-    """Writes notes as the agent that asks; each writing is a version, and people can change or remove it."""
+    """Writes notes as the agent that asks; each writing is a version, and people can change or remove it.
+
+    A note rests on the messages of the prompt in which it was written: it is held and erased with them.
+    """
 
     def __init__(self, engine: MemoryEngine) -> None:
         self._engine = engine
@@ -29,5 +32,6 @@ class WriteNote:
             name: what the note is about, in a word or two.
             text: the note itself, short.
         """
-        note = self._engine.notes.put(context.scope, name, text, agent=context.agent, by=f"agent {context.agent}")
+        by = f"agent {context.agent}"
+        note = self._engine.notes.put(context.scope, name, text, agent=context.agent, by=by, sources=context.sources)
         return {"note": note.name, "version": note.version}

@@ -44,7 +44,7 @@ contexts = Table(
     Column("erased_at", BigInteger),
     Column("receipt_id", String(256)),
 )
-#: Which messages each prompt holds.
+#: Which messages each prompt holds, and which notes that were made of messages.
 context_messages = Table(
     "context_messages",
     metadata,
@@ -63,7 +63,9 @@ def save_context(engine: MemoryEngine, scope: Scope, row: dict[str, Any]) -> Non
     with engine.database.write() as db:
         key = engine.ensure_scope(db, scope)
         db.execute(insert(contexts).values(namespace_id=key.namespace_id, scope_id=key.scope_id, **row))
-        held = {name for item in row["manifest"]["items"] for name in item["message_ids"]}
+        items = row["manifest"]["items"]
+        held = {name for item in items for name in item["message_ids"]}
+        held |= {item["note_id"] for item in items if "note_id" in item}
         place = {"namespace_id": key.namespace_id, "context_id": row["context_id"]}
         if held:
             db.execute(insert(context_messages), [{**place, "message_id": name} for name in held])
@@ -136,7 +138,7 @@ def _find(db: Connection, key: ScopeKey, context_id: str) -> RowMapping | None:
 def erase_contexts(
     db: Connection, key: ScopeKey, message_ids: Sequence[str], *, receipt_id: str | None, now: int
 ) -> int:
-    """Empty the prompts that hold one of these messages, and return how many there were; `now` in microseconds."""
+    """Empty the prompts that hold one of these messages or notes, and return how many; `now` in microseconds."""
     emptied = 0
     for start in range(0, len(message_ids), _IN_LIST):
         some = context_messages.c.message_id.in_(message_ids[start : start + _IN_LIST])

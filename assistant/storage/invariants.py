@@ -27,7 +27,9 @@ def _holding_gone() -> Select[*tuple[Any, ...]]:
         contexts.c.context_id == context_messages.c.context_id,
     )
     query = select(contexts.c.namespace_id, contexts.c.context_id).join(context_messages, same)
-    return query.where(contexts.c.erased_at.is_(None), _gone(context_messages)).distinct()
+    # A person may remove a note: the prompts that held it stay as they were sent.
+    is_note = context_messages.c.message_id.startswith("note_", autoescape=True)
+    return query.where(contexts.c.erased_at.is_(None), _gone(context_messages), ~is_note).distinct()
 
 
 def _delete(of: Table, *names: str) -> Mend:

@@ -1,11 +1,11 @@
 """Patterns and notes as they are asked for, and what people say of them."""
 
 from memory_engine.checks import check_name, check_text
-from memory_engine.errors import InvalidInput, NoteNotFound, PatternNotFound
-from memory_engine.models import Note, Pattern, Scope, to_micros
+from memory_engine.errors import InvalidInput, MessageNotFound, NoteNotFound, PatternNotFound
+from memory_engine.models import NO_SOURCES, Note, NoteSources, Pattern, Scope, ScopeKey, to_micros
 from memory_engine.ports import Clock
 from memory_engine.storage import notes, patterns, scopes
-from memory_engine.storage.database import Database
+from memory_engine.storage.database import Database, Transaction
 from memory_engine.storage.notes import NewNote
 
 #: How many messages, or conversations for topics, show a pattern before it is one.
@@ -38,11 +38,13 @@ class Patterns:
         return [pattern for pattern in shown if everything or pattern.stands]
 
     def in_force(self, scope: Scope, limit: int) -> list[Pattern]:
-        """What people stated of themselves last and nothing newer contradicts, at most so many."""
+        """Return the newest statements in force, `limit` at most.
+
+        A statement is in force when nothing newer contradicts it and it does not wait for a person to confirm it.
+        """
         with self._database.read() as db:
             key = scopes.find_scope(db, scope)
-            found = [] if key is None else patterns.in_scope(db, key, "statement", 4 * limit)
-        return [pattern for pattern in found if pattern.stands][:limit]
+            return [] if key is None else patterns.in_force(db, key, "statement", limit)
 
     def judge(self, scope: Scope, pattern_id: str, state: str, correction: str | None = None) -> Pattern:
         """Note that a person confirms, dismisses or corrects a pattern.
@@ -70,7 +72,10 @@ class Notes:
         self._clock = clock
 
     def of(self, scope: Scope, agent: str | None = None) -> list[Note]:
-        """The notes in force, by name; with an agent, those for every agent and for this one."""
+        """Return the notes in force, by name; with an agent, those for every agent and for this one.
+
+        A version that was made of a quarantined message is held: the newest version that is not held is in force.
+        """
         with self._database.read() as db:
             key = scopes.find_scope(db, scope)
             found = [] if key is None else notes.in_force(db, key)
@@ -80,7 +85,7 @@ class Notes:
         """A note in force, or as it was at a version.
 
         Raises:
-            NoteNotFound: there is none of that name, or no such version.
+            NoteNotFound: there is none of that name, or no such version, or it is held.
         """
         with self._database.read() as db:
             key = scopes.find_scope(db, scope)
@@ -89,11 +94,30 @@ class Notes:
             raise NoteNotFound(f"There is no note {name!r}{'' if version is None else f' of version {version}'}.")
         return found
 
-    def put(self, scope: Scope, name: str, text: str, *, agent: str | None = None, by: str = "person") -> Note:
+    def put(
+        self,
+        scope: Scope,
+        name: str,
+        text: str,
+        *,
+        agent: str | None = None,
+        by: str = "person",
+        sources: NoteSources = NO_SOURCES,
+    ) -> Note:
         """Write a note, or its next version.
 
+        Args:
+            scope: whose note it is.
+            name: what it is about.
+            text: 1 to 4,000 characters.
+            agent: the agent in whose prompts it is; None for every agent.
+            by: who writes it.
+            sources: what it was made of; nothing for what a person writes.
+
         Raises:
-            InvalidInput: the name or the text cannot be taken, or there are too many notes.
+            InvalidInput: the name or the text is invalid, or there are too many notes.
+            MessageNotFound: a message that it was made of is not in this scope; nothing was written.
+            NoteNotFound: a note that it was made of is gone; nothing was written.
         """
         check_name(name, "name")
         if agent is not None:
@@ -104,11 +128,10 @@ class Notes:
         with self._database.write() as db:
             key = scopes.ensure_scope(db, scope, now)
             scopes.take_changes(db, key, 0)  # locks the scope: two versions do not take one number
-            others = [note for note in notes.in_force(db, key) if note.name != name]
-            if len(others) >= MOST_NOTES:
+            if len(notes.names(db, key) - {name}) >= MOST_NOTES:
                 raise InvalidInput(f"There are {MOST_NOTES} notes already.", param="name")
-            notes.write(db, key, NewNote(name=name, text=text, agent=agent, by=by), now)
-        return self.get(scope, name)
+            seqs = _seqs_of(db, key, sources)
+            return notes.write(db, key, NewNote(name=name, text=text, agent=agent, by=by, seqs=seqs), now)
 
     def remove(self, scope: Scope, name: str) -> None:
         """Remove a note with all its versions.
@@ -120,3 +143,14 @@ class Notes:
             key = scopes.find_scope(db, scope)
             if key is None or not notes.remove(db, key, name):
                 raise NoteNotFound(f"There is no note {name!r}.", param="name")
+
+
+def _seqs_of(db: Transaction, key: ScopeKey, sources: NoteSources) -> list[int]:
+    """The places of what a note was made of; what is gone since it was read must not live on in a note."""
+    seqs = notes.seqs_of_sources(db, key, sources.message_ids)
+    if missing := [name for name in sources.message_ids if name not in seqs]:
+        raise MessageNotFound.of_several(missing)
+    of_notes = notes.seqs_of_notes(db, key, sources.note_ids)
+    if set(of_notes) != set(sources.note_ids):
+        raise NoteNotFound("A note that this one was made of is gone.", param="sources")
+    return sorted({*seqs.values(), *(seq for some in of_notes.values() for seq in some)})

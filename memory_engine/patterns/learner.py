@@ -4,6 +4,7 @@ Only what people say themselves counts: an assistant that repeats what was recal
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from math import log, sqrt
 
 import numpy as np
@@ -23,13 +24,15 @@ from memory_engine.storage.derivation_queue import Waiting
 from memory_engine.storage.patterns import Sighting
 from memory_engine.storage.threads import Thread
 
-MADE_BY = "rules/1"
+MADE_BY = "rules/2"
 #: Newest messages of a conversation that are looked at.
 _NEWEST = 400
 #: Words of a question that is recognised when it is asked again.
 _FEWEST_TERMS, _MOST_TERMS = 2, 12
 #: Topics that one conversation stands for, and how often it has their word at least.
 _TOPICS, _OFTEN = 3, 3
+#: A message that was said longer before it was recorded was imported: it may tell facts, and gives no rules.
+_LATEST_RECORD = timedelta(days=1)
 
 
 class Learner(StageWorker):
@@ -113,8 +116,10 @@ def _statements(message: Message) -> list[Sighting]:
             start=each.sentence.start,
             end=each.sentence.end,
             at=to_micros(message.created_at),
+            state="proposed" if each.is_rule else "learned",
         )
         for each in statements_in(message.text)
+        if not (each.is_rule and message.recorded_at - message.created_at > _LATEST_RECORD)
     ]
 
 

@@ -3,6 +3,9 @@
 A rule names what a statement is about (its slot); a newer one about the same supersedes the older. Where a rule is
 about many things, what it is about stands in a group of its pattern, so that "we deploy on Fridays" and "we deploy on
 Tuesdays" share a slot and "we meet on Mondays" has another.
+
+Only the speaker's own words count, and a rule ("never deploy on Fridays") is an instruction: it is taken only from a
+message that is nothing but statements, and waits until a person confirms it.
 """
 
 import re
@@ -11,6 +14,10 @@ from dataclasses import dataclass
 from memory_engine.consolidation.sentences import Sentence, sentences_of
 from memory_engine.lexical.analysis import stems_of
 from memory_engine.lexical.stopwords import STOP_WORDS
+from memory_engine.patterns.own_words import is_all_own, own_words
+
+#: The slots of what tells an assistant what to do.
+_RULE = "rule"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +26,11 @@ class Statement:
 
     slot: str
     sentence: Sentence
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it tells an assistant what to do, so that a person must confirm it."""
+        return self.slot.partition(":")[0] == _RULE
 
 
 #: Slot and pattern; a group `about` is added to the slot.
@@ -38,7 +50,7 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("favourite", r"\bmy favou?rite (?P<about>\w+) (?:is|are)\b"),
         ("habit", r"\b(?:i|we) (?:(?:always|usually|now|only|never) )*(?P<about>\w+) (?:\w+ )?(?:on (?:mon|tues|wednes"
                   r"|thurs|fri|satur|sun)days|(?:every|each) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"),
-        ("rule", r"^(?:please,? )?(?:always|never) (?P<about>\w+ \w+)"),
+        (_RULE, r"^(?:please,? )?(?:always|never) (?P<about>\w+ \w+)"),
         # French
         ("name", r"\b(?:appelle[sz]?-moi|je m'appelle|mon nom est)\s+\w"),
         ("home", r"\b(?:j'habite|nous habitons|je vis|j'ai déménagé|je suis installée?)"
@@ -67,18 +79,29 @@ _LONGEST = 300
 
 
 def statements_in(text: str) -> list[Statement]:
-    """The sentences of a message in which its speaker states something of themself; a question states nothing."""
-    found = []
-    for sentence in sentences_of(text):
-        words = sentence.of(text).replace("’", "'")
-        if len(words) > _LONGEST or words.rstrip().endswith(("?", "？")):
-            continue
-        for slot, pattern in _RULES:
-            if match := pattern.search(words):
-                about = _about(match)
-                found.append(Statement(slot=f"{slot}:{about}" if about else slot, sentence=sentence))
-                break
-    return found
+    """The sentences of a message in which its speaker states something of themself; a question states nothing.
+
+    Rules are among them only where each sentence of the message is a statement or a single word, such as "Hi".
+    """
+    own = own_words(text)
+    sentences = sentences_of(own)
+    stated = [_statement(sentence, own) for sentence in sentences]
+    found = [statement for statement in stated if statement is not None]
+    short = [len(sentence.of(own).split()) == 1 for sentence in sentences]
+    if is_all_own(text) and all(each or is_short for each, is_short in zip(stated, short, strict=True)):
+        return found
+    return [statement for statement in found if not statement.is_rule]
+
+
+def _statement(sentence: Sentence, text: str) -> Statement | None:
+    words = sentence.of(text).replace("’", "'")
+    if len(words) > _LONGEST or words.rstrip().endswith(("?", "？")):
+        return None
+    for slot, pattern in _RULES:
+        if match := pattern.search(words):
+            about = _about(match)
+            return Statement(slot=f"{slot}:{about}" if about else slot, sentence=sentence)
+    return None
 
 
 def _about(match: re.Match[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
-from memory_engine.storage import links, patterns, summaries
+from memory_engine.storage import links, notes, patterns, summaries
 from memory_engine.storage.messages import Derived, derived_rows, in_lists
 from memory_engine.storage.odd_values import is_whole_number, whole_number
 from memory_engine.storage.schema import ChatMessage, MessageChange, MessageEmbedding, MessageTerms, MessageVersion
@@ -120,7 +120,8 @@ def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], mom
 
 
 def delete_messages(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
-    """Remove messages with everything that hangs on their rows."""
+    """Remove messages with everything that hangs on their rows, and the notes that were made of them."""
+    notes.retract(db, key, seqs)
     for some in in_lists(seqs):
         here = (ChatMessage.namespace_id == key.namespace_id, ChatMessage.scope_id == key.scope_id)
         db.execute(delete(ChatMessage).where(*here, ChatMessage.seq.in_(some)))

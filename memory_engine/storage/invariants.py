@@ -21,6 +21,8 @@ from memory_engine.storage.schema import (
     MessageEmbedding,
     MessageTerms,
     Namespace,
+    NoteMessage,
+    NoteRow,
     OutboxRow,
     PatternMessage,
     PatternRow,
@@ -61,6 +63,7 @@ _MOST_WORDS = MAX_TEXT_BYTES
 _IN_SCOPE = ("namespace_id", "scope_id")
 _IN_ORDER = (*_IN_SCOPE, "seq")
 _OF_THREAD = ("namespace_id", "thread_id")
+_OF_NOTE = (*_IN_SCOPE, "name", "version")
 
 
 def stale_derived(space_id: int, dimension: int) -> list[Rule]:
@@ -148,6 +151,13 @@ def _delete_patterns(db: Connection, rows: Sequence[Any], _now: int) -> None:
     for row in rows:
         here = (PatternRow.namespace_id == row.namespace_id, PatternRow.pattern_id == row.pattern_id)
         db.execute(delete(PatternRow).where(*here))
+
+
+def _delete_notes(db: Connection, rows: Sequence[Any], _now: int) -> None:
+    """A note whose message is lost could not be held or erased with it."""
+    for row in rows:
+        for table in (NoteMessage, NoteRow):
+            db.execute(delete(table).where(*(getattr(table, name) == getattr(row, name) for name in _OF_NOTE)))
 
 
 def _unsupersede(db: Connection, rows: Sequence[Any], _now: int) -> None:
@@ -273,10 +283,22 @@ RULES: tuple[Rule, ...] = (
         holds="every pattern is shown by a message",
         wrong="patterns are shown by no message",
         query=select(PatternRow.namespace_id, PatternRow.pattern_id).where(
-            PatternRow.state == "learned",  # what a person said of one is kept
+            PatternRow.state.in_(("learned", "proposed")),  # what a person said of one is kept
             ~exists().where(_same(PatternMessage, PatternRow, "namespace_id", "pattern_id")),
         ),
         mend=_delete_patterns,
+    ),
+    Rule(
+        name="note-sources",
+        holds="every message that a note was made of is there",
+        wrong="notes were made of messages that are gone",
+        query=select(*(getattr(NoteMessage, name) for name in _OF_NOTE)).where(
+            or_(
+                ~exists().where(_same(ChatMessage, NoteMessage, *_IN_ORDER)),
+                ~exists().where(_same(NoteRow, NoteMessage, *_OF_NOTE)),
+            )
+        ),
+        mend=_delete_notes,
     ),
     Rule(
         name="superseded",

@@ -16,6 +16,7 @@ from memory_engine.storage.schema import (
     MessageQuote,
     MessageTerms,
     MessageVersion,
+    NoteMessage,
     PatternMessage,
 )
 from memory_engine.storage.threads import Thread, held
@@ -134,7 +135,7 @@ def _columns(entry: Entry, thread: Thread) -> dict[str, Any]:
 
 
 def its_message(
-    table: type[MessageTerms | MessageVersion | MessageQuote | PatternMessage],
+    table: type[MessageTerms | MessageVersion | MessageQuote | PatternMessage | NoteMessage],
 ) -> ColumnElement[bool]:
     """The message of a row of a table whose rows belong to one each."""
     return (

@@ -35,20 +35,26 @@ class Sighting:
     end: int
     #: Microseconds.
     at: int
+    #: The state of a pattern that it shows for the first time: learned, or proposed where a person must confirm it.
+    state: str = "learned"
 
 
 def write(db: Connection, key: ScopeKey, seen: Sequence[Sighting], made_by: str) -> None:
-    """Add sightings to the patterns that they show; of what excludes one another the newest is in force."""
+    """Add sightings to the patterns that they show; of what excludes one another the newest is in force.
+
+    A pattern that waits for a person supersedes nothing.
+    """
     for sighting in seen:
-        same = [row for row in _of_slot(db, key, sighting) if mapping(row.detail).get("said", "") == sighting.said]
+        of_slot = _of_slot(db, key, sighting.kind, sighting.slot)
+        same = [row for row in of_slot if mapping(row.detail).get("said", "") == sighting.said]
         pattern_id = same[0].pattern_id if same else _insert(db, key, sighting, made_by)
         _add_message(db, key, pattern_id, sighting)
         if sighting.said:
-            _settle(db, key, sighting)
+            _settle(db, key, sighting.kind, sighting.slot)
 
 
-def _of_slot(db: Connection, key: ScopeKey, sighting: Sighting) -> list[Any]:
-    here = (*_in_scope(key), PatternRow.kind == sighting.kind, PatternRow.slot == sighting.slot)
+def _of_slot(db: Connection, key: ScopeKey, kind: str, slot: str) -> list[Any]:
+    here = (*_in_scope(key), PatternRow.kind == kind, PatternRow.slot == slot)
     return readable_rows(db, select(PatternRow).where(*here).order_by(PatternRow.last_at))
 
 
@@ -57,7 +63,7 @@ def _insert(db: Connection, key: ScopeKey, sighting: Sighting, made_by: str) -> 
     row = {
         "kind": sighting.kind,
         "slot": sighting.slot,
-        "state": "learned",
+        "state": sighting.state,
         "made_by": made_by,
         "first_at": sighting.at,
         "last_at": sighting.at,
@@ -84,9 +90,11 @@ def _add_message(db: Connection, key: ScopeKey, pattern_id: str, sighting: Sight
     db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(**seen))
 
 
-def _settle(db: Connection, key: ScopeKey, sighting: Sighting) -> None:
-    """The newest of a slot is in force; the others name it."""
-    rows = _of_slot(db, key, sighting)
+def _settle(db: Connection, key: ScopeKey, kind: str, slot: str) -> None:
+    """The newest of a slot is in force; the others name it. What waits for a person or is dismissed takes no part."""
+    rows = [row for row in _of_slot(db, key, kind, slot) if row.state not in ("proposed", "dismissed")]
+    if not rows:
+        return
     newest = rows[-1].pattern_id
     for row in rows:
         by = None if row.pattern_id == newest else newest
@@ -128,12 +136,13 @@ def retract(db: Connection, key: ScopeKey, seqs: Sequence[int], *, stay: bool = 
 
 def set_state(db: Connection, key: ScopeKey, pattern_id: str, state: str, correction: str | None = None) -> bool:
     """Note what a person says of a pattern; False when there is none of that id."""
-    detail = db.execute(select(PatternRow.detail).where(*_is(key, pattern_id))).scalar()
-    if detail is None:
+    row = db.execute(select(PatternRow).where(*_is(key, pattern_id))).first()
+    if row is None:
         return False
-    if correction is not None:
-        detail = {**mapping(detail), "correction": correction}
+    detail = row.detail if correction is None else {**mapping(row.detail), "correction": correction}
     db.execute(update(PatternRow).where(*_is(key, pattern_id)).values(state=state, detail=detail))
+    if mapping(row.detail).get("said"):
+        _settle(db, key, row.kind, row.slot)
     return True
 
 
@@ -142,6 +151,13 @@ def in_scope(db: Connection, key: ScopeKey, kind: str | None = None, limit: int 
     query = select(PatternRow).where(*_in_scope(key))
     if kind is not None:
         query = query.where(PatternRow.kind == kind)
+    return _read(db, key, readable_rows(db, query.order_by(PatternRow.last_at.desc()).limit(limit)))
+
+
+def in_force(db: Connection, key: ScopeKey, kind: str, limit: int) -> list[Pattern]:
+    """The scope's patterns of a kind that prompts may show, those seen last first."""
+    shown = (PatternRow.superseded_by.is_(None), PatternRow.state.not_in(("proposed", "dismissed")))
+    query = select(PatternRow).where(*_in_scope(key), PatternRow.kind == kind, *shown)
     return _read(db, key, readable_rows(db, query.order_by(PatternRow.last_at.desc()).limit(limit)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey, from_micros
+from memory_engine.storage import notes
 from memory_engine.storage.messages import in_lists, its_message
 from memory_engine.storage.odd_values import mapping, number, pairs
 from memory_engine.storage.schema import (
@@ -236,7 +237,7 @@ def rows_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> dict[str, int
         "links": (LinkMessage, func.count(LinkMessage.link_id.distinct())),
         "patterns": (PatternMessage, func.count(PatternMessage.pattern_id.distinct())),
     }
-    found = {"messages": len(seqs), **dict.fromkeys(counted, 0)}
+    found = {"messages": len(seqs), **dict.fromkeys(counted, 0), "notes": notes.resting_on(db, key, seqs).versions}
     for some in in_lists(seqs):
         for name, (table, count) in counted.items():
             query = select(count).where(*_at(table, key), table.seq.in_(some))
@@ -257,7 +258,8 @@ def ever_said(db: Connection, key: ScopeKey, messages: Sequence[Message]) -> Ite
 
 
 def own_words_of(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> Iterator[str]:
-    """What rests on these messages and has words of its own: sentences that a model wrote, corrections of patterns."""
+    """What rests on these messages and has words of its own: a model's sentences, corrections of patterns, notes."""
+    yield from notes.resting_on(db, key, seqs).words
     for some in in_lists(seqs):
         citing = select(SummaryCitation.summary_id).where(*_at(SummaryCitation, key), SummaryCitation.seq.in_(some))
         of_them = (SummarySentence.namespace_id == key.namespace_id, SummarySentence.summary_id.in_(citing))

@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from memory_engine import MemoryEngine, Page, Scope
 from memory_engine.errors import NotFound
+from memory_engine.models import NoteSources
 
 TEXTS = st.sampled_from(
     [
@@ -25,6 +26,7 @@ TEXTS = st.sampled_from(
     ]
 )
 CONVERSATIONS = st.sampled_from(["a", "b", "c"])
+NOTES = st.sampled_from(["style", "plans"])
 HERE = Scope()
 
 
@@ -41,6 +43,8 @@ class Strata(RuleBasedStateMachine):
         self.said: dict[str, tuple[str, str]] = {}
         #: Quarantined messages, and conversations.
         self.held: set[str] = set()
+        #: Versions of notes: the note's name and version, and the messages that it was made of.
+        self.noted: dict[tuple[str, int], set[str]] = {}
         self.day = 0
 
     @rule(target=messages, conversation=CONVERSATIONS, text=TEXTS)
@@ -81,6 +85,14 @@ class Strata(RuleBasedStateMachine):
             self.engine.quarantine.release_conversation(conversation)
             self.held.discard(conversation)
 
+    @rule(name=NOTES, sources=st.lists(messages, max_size=2))
+    def note(self, name: str, sources: list[str]) -> None:
+        made_of = {each for each in sources if each in self.said}
+        version = 1 + max((number for noted, number in self.noted if noted == name), default=0)
+        note = self.engine.notes.put(HERE, name, f"version {version}", sources=NoteSources(message_ids=sorted(made_of)))
+        assert note.version == version
+        self.noted[name, version] = made_of
+
     def in_recall(self, name: str) -> tuple[str, str]:
         """Where a message was said, and what it says; it must not be quarantined."""
         conversation, text = self.said[name]
@@ -100,6 +112,15 @@ class Strata(RuleBasedStateMachine):
             assert not any(where == conversation for where, _ in self.said.values())
         self.said = {name: kept for name, kept in self.said.items() if kept[0] != conversation}
         self.held.discard(conversation)
+
+    @invariant()
+    def notes_rest_on_what_is_there_and_in_recall(self) -> None:
+        self.noted = {which: made_of for which, made_of in self.noted.items() if made_of <= self.said.keys()}
+        in_force = dict[str, int]()
+        for (name, version), made_of in self.noted.items():
+            if not any(self.held.intersection((each, self.said[each][0])) for each in made_of):
+                in_force[name] = max(version, in_force.get(name, 0))
+        assert {note.name: note.version for note in self.engine.notes.of(HERE)} == in_force
 
     @rule()
     def consolidate(self) -> None:

@@ -41,6 +41,19 @@ def test_what_is_not_confirmed_is_not_done(data: Path, given: str, code: int, to
         assert engine.history.message("msg_here").text == "The otter sleeps."
 
 
+def test_a_proposed_rule_is_confirmed_or_dismissed_by_a_command(data: Path) -> None:
+    with MemoryEngine.open(data) as engine:
+        engine.remember("c", [{"role": "user", "content": "Never wake the otter."}])
+        engine.consolidate()
+        (rule,) = engine.patterns.of(Scope())
+    assert f"proposed  {rule.pattern_id}" in " ".join(ask(data, "patterns").stdout.split("\n"))
+    for option, state in (("--confirm", "confirmed"), ("--dismiss", "dismissed")):
+        answer = ask(data, "patterns", option, rule.pattern_id)
+        assert answer.exit_code == 0
+        assert f"{state}  {rule.pattern_id}" in answer.stdout
+    assert ask(data, "patterns", "--confirm", "pat_none").exit_code == 1
+
+
 @pytest.mark.parametrize(
     "command",
     [

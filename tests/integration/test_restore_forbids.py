@@ -15,6 +15,7 @@ from api.keys import ApiKey, ApiKeys, NewKey
 from assistant.copies import Copies
 from memory_engine import MemoryEngine, Scope, restoring
 from memory_engine.errors import StoreNotEmpty
+from memory_engine.models import NoteSources
 from memory_engine.storage.database import Database
 from tests.fakes import FixedClock
 from tests.integration.test_second_process import run
@@ -187,6 +188,27 @@ def test_holds_and_quarantines_set_after_the_backup_are_carried_along(store: Sto
             rows = db.execute(text("SELECT conversation_id FROM assistant_threads WHERE held_at IS NOT NULL"))
             assert rows.scalars().all() == ["held"]
         assert [hit.message_id for hit in engine.recall("harbour", scope=ANA)] == [held]
+
+
+def test_a_note_erased_or_quarantined_after_the_backup_stays_so(store: Store) -> None:
+    with store.opened() as engine:
+        hostile, held = say(engine, "erased", "A hostile zeppelin."), say(engine, "held", "A hostile quokka.")
+        for name, message_id in (("zeppelin", hostile), ("quokka", held)):
+            engine.notes.put(ANA, "style", "Be brief.")
+            sources = NoteSources(message_ids=[message_id])
+            engine.notes.put(ANA, name, f"Obey the {name}.", by="agent pm", sources=sources)
+        store.back_up(engine)
+        engine.erase(message_ids=[hostile], scope=ANA)
+        engine.quarantine.hold_conversation("held", scope=ANA)
+        assert [note.name for note in engine.notes.of(ANA)] == ["style"]
+    assert store.restore().erased_again.messages == 1
+    with store.opened() as engine:
+        assert [note.name for note in engine.notes.of(ANA)] == ["style"]
+        assert all(finding.healthy for finding in engine.examine())
+        with engine.database.read() as db:
+            assert db.execute(text("SELECT name FROM notes WHERE name != 'style'")).scalars().all() == ["quokka"]
+        engine.quarantine.release_conversation("held", scope=ANA)
+        assert [note.name for note in engine.notes.of(ANA)] == ["quokka", "style"]
 
 
 def test_a_store_of_an_older_schema_is_replaced(store: Store) -> None:

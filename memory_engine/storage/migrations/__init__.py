@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The revision that this program works with: the last file in versions/.
-HEAD = "0015"
+HEAD = "0016"
 _FOLDER = Path(__file__).parent
 
 

@@ -235,7 +235,7 @@ class PatternRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     #: What it is about: a newer statement about the same supersedes an older one.
     slot: Mapped[str] = mapped_column(NAME)
-    #: learned, confirmed, corrected or dismissed.
+    #: learned, proposed, confirmed, corrected or dismissed.
     state: Mapped[str] = mapped_column(String(16))
     superseded_by: Mapped[str | None] = mapped_column(NAME)
     #: The rule and its version.
@@ -275,7 +275,7 @@ class PatternMessage(Base):
 
 
 class NoteRow(Base):
-    """A version of a note; the highest is the one in force."""
+    """A version of a note; the highest that is not held is in force."""
 
     __tablename__ = "notes"
     namespace_id: Mapped[int]
@@ -286,9 +286,34 @@ class NoteRow(Base):
     agent: Mapped[str | None] = mapped_column(NAME)
     written_by: Mapped[str] = mapped_column(NAME)
     written_at: Mapped[int] = mapped_column(BigInteger)
+    #: By which kept prompts name this version; None where it rests on no message.
+    note_id: Mapped[str | None] = mapped_column(NAME)
     content: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (
         PrimaryKeyConstraint("namespace_id", "scope_id", "name", "version"),
         ForeignKeyConstraint(["namespace_id", "scope_id"], ["scopes.namespace_id", "scopes.scope_id"]),
+    )
+
+
+class NoteMessage(Base):
+    """A message that a version of a note was made of."""
+
+    __tablename__ = "note_messages"
+    namespace_id: Mapped[int]
+    scope_id: Mapped[int]
+    name: Mapped[str] = mapped_column(NAME)
+    version: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("namespace_id", "scope_id", "name", "version", "seq"),
+        ForeignKeyConstraint(
+            ["namespace_id", "scope_id", "name", "version"],
+            ["notes.namespace_id", "notes.scope_id", "notes.name", "notes.version"],
+            ondelete="CASCADE",
+        ),
+        # No cascade: a message cannot go while a note rests on it.
+        ForeignKeyConstraint(*MESSAGE_KEY),
+        Index("ix_note_messages_message", "namespace_id", "scope_id", "seq"),
     )
