@@ -23,7 +23,7 @@ class Copies:
         held = [*message_ids, *gone.quoting_ids, *gone.note_ids]
         return {
             "contexts": contexts.erase_contexts(db, key, held, receipt_id=gone.receipt_id, now=now),
-            "tool_calls": tool_log.erase_calls(db, key, message_ids),
+            "tool_calls": tool_log.erase_calls(db, key, [*message_ids, *gone.quoting_ids]),
             "tool_outputs": tool_log.redact_calls(db, key, SEARCH_MEMORY, message_ids, REDACTED),
             "model_calls": model_log.erase_model_calls(db, key, message_ids),
         }

@@ -210,7 +210,7 @@ class TurnLoop:
         answers = [
             NewMessage(
                 role="tool", text=result.content, tool_call_id=result.call_id, recallable=False,
-                quotes=quoted_in(result),
+                quotes=quoted_in(result, asked.context),
             )
             for result in results
         ]  # fmt: skip
@@ -234,6 +234,7 @@ class TurnLoop:
             sources=NoteSources(
                 message_ids=sorted({*state.provenance.message_ids, asked_in}),
                 note_ids=sorted(state.provenance.note_ids),
+                written_in=asked_in,
             ),
             holds_foreign_text=state.provenance.is_foreign,
         )

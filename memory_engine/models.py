@@ -416,6 +416,8 @@ class NoteSources:
     message_ids: Sequence[str] = ()
     #: Notes: it rests on their messages too.
     note_ids: Sequence[str] = ()
+    #: The message that holds the note's words as the call of a tool: it is emptied when one of the others is erased.
+    written_in: str | None = None
 
 
 NO_SOURCES = NoteSources()

@@ -7,11 +7,13 @@ from assistant.agents import Agents
 from assistant.lanes import Lane
 from assistant.settings import Settings
 from assistant.tool_call_handler import ToolResult
-from assistant.tools import ToolRegistry
+from assistant.tools import ToolContext, ToolRegistry
 from memory_engine import MemoryEngine
 
 #: The tool whose output repeats messages.
 SEARCH_MEMORY = "search_memory"
+#: The tool whose calls hold the words of notes.
+WRITE_NOTE = "write_note"
 
 
 def add_builtin_tools(
@@ -30,7 +32,7 @@ def add_builtin_tools(
     tools: dict[str, Any] = {
         SEARCH_MEMORY: SearchMemory(engine, compute),
         "switch_agent": SwitchAgent(agents),
-        "write_note": WriteNote(engine),
+        WRITE_NOTE: WriteNote(engine),
     }
     if settings.http_hosts:
         from assistant.builtin_tools.http_request import HttpRequest
@@ -44,12 +46,14 @@ def add_builtin_tools(
         if name not in own:
             registry.tool(
                 function, name=name, changes=_sends if name == "http_request" else False,
-                writes_prompts=name == "write_note",
+                writes_prompts=name == WRITE_NOTE,
             )  # fmt: skip
 
 
-def quoted_in(result: ToolResult) -> tuple[str, ...]:
+def quoted_in(result: ToolResult, context: ToolContext) -> tuple[str, ...]:
     """The ids of the messages whose words a tool's answer repeats."""
+    if result.name == WRITE_NOTE and result.error is None:
+        return tuple(context.sources.message_ids)
     found = result.value if result.name == SEARCH_MEMORY and isinstance(result.value, Mapping) else {}
     return tuple(str(each["message_id"]) for each in found.get("found", ()))
 

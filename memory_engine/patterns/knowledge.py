@@ -131,6 +131,8 @@ class Notes:
             if len(notes.names(db, key) - {name}) >= MOST_NOTES:
                 raise InvalidInput(f"There are {MOST_NOTES} notes already.", param="name")
             seqs = _seqs_of(db, key, sources)
+            if sources.written_in is not None:
+                notes.let_quote(db, key, sources.written_in, seqs)
             return notes.write(db, key, NewNote(name=name, text=text, agent=agent, by=by, seqs=seqs), now)
 
     def remove(self, scope: Scope, name: str) -> None:

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+)
 
 from memory_engine.models import Note, ScopeKey, from_micros, random_id
 from memory_engine.storage.messages import (
@@ -123,6 +135,26 @@ def write(db: Connection, key: ScopeKey, new: NewNote, now: int) -> Note:
     if new.seqs:
         db.execute(insert(NoteMessage), [{**place, "seq": seq} for seq in sorted(set(new.seqs))])
     return note
+
+
+def let_quote(db: Connection, key: ScopeKey, message_id: str, seqs: Sequence[int]) -> None:
+    """Note that a message repeats what rests on the messages at these places."""
+    for quoting in _seqs(db, key, [message_id]).values():
+        known = select(MessageQuote.quoted_id).where(
+            MessageQuote.namespace_id == key.namespace_id,
+            MessageQuote.scope_id == key.scope_id,
+            MessageQuote.seq == quoting,
+        )
+        for some in in_lists([seq for seq in seqs if seq != quoting]):
+            quoted = select(
+                ChatMessage.namespace_id, ChatMessage.scope_id, ChatMessage.message_id, literal(quoting, BigInteger)
+            ).where(
+                ChatMessage.namespace_id == key.namespace_id,
+                ChatMessage.scope_id == key.scope_id,
+                ChatMessage.seq.in_(some),
+                ChatMessage.message_id.not_in(known),
+            )
+            db.execute(insert(MessageQuote).from_select(["namespace_id", "scope_id", "quoted_id", "seq"], quoted))
 
 
 def seqs_of_sources(db: Connection, key: ScopeKey, message_ids: Sequence[str]) -> dict[str, int]:

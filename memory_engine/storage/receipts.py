@@ -223,7 +223,7 @@ def redact(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
         db.execute(
             update(ChatMessage)
             .where(*_at(ChatMessage, key), ChatMessage.seq.in_(some))
-            .values(content=REDACTED, parts=None, recallable=False, version=ChatMessage.version + 1)
+            .values(content=REDACTED, parts=None, tool_calls=None, recallable=False, version=ChatMessage.version + 1)
         )
 
 

@@ -190,7 +190,7 @@ def test_what_takes_too_long_breaks_or_says_too_much(make: Make, model: Scripted
     late, broken, cut = [message["content"] for message in answers(model)]
     assert json.loads(late)["code"] == "tool_timed_out"
     assert "KeyError: 'lost'" in json.loads(broken)["error"]
-    assert cut == f"{'x' * 100}\n[cut: 912 characters more]"
+    assert cut == f"{'x' * 100}\n[cut: 911 characters more]"
     assert {row["error"] for row in logged(engine)} == {"tool_timed_out", "tool_failed", None}
 
 
