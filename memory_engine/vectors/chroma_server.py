@@ -16,7 +16,7 @@ from chromadb.config import Settings, System
 from memory_engine.vectors.time_limit import seconds_left
 
 #: Seconds to connect, and those of a call around which no limit is set.
-_CONNECT, _CALL = 0.5, 10.0
+_CONNECT, _CALL = 1.0, 10.0
 #: Collections that are listed at once.
 _PAGE = 500
 
