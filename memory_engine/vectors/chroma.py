@@ -457,8 +457,10 @@ class ChromaIndex:
 
     def _collection(self, scope: ScopeKey) -> "Collection | None":
         """The collection, for those who read: at a server they wait for no thread that writes."""
-        if self.is_server or (known := self._current(scope)) is not None:
-            return self._find(scope) if self.is_server else known.collection
+        if (known := self._current(scope)) is not None:
+            return known.collection
+        if self.is_server:
+            return self._find(scope)
         with self._lock:
             return self._find(scope)
 
