@@ -239,9 +239,8 @@ def unprune(
     body = {name: value for name, value in named.items() if value is not None} | everybodys
     with open_client(data_dir, any_embedder=True, namespace=namespace) as client, console.working("Bringing back"):
         back = client.call("POST", "/v1/memory/restore", body)
-    typer.echo(
-        f"{back['restored']:,} messages are back. Pin or hold them, or change the policy, or the next pruning takes them."
-    )
+    advice = "Pin or hold them, or change the policy, or the next pruning takes them."
+    typer.echo(f"{back['restored']:,} messages are back. {advice}")
     console.print_index_pending(back)
 
 

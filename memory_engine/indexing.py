@@ -268,16 +268,18 @@ class Indexer:
             self._index.ping()
             self._drop_replaced()
         for key in self._large():
-            if self._closing.is_set():
-                return
-            if is_due and self._index.lost_rows(key):
-                self._index.distrust(key)
-            if not self._index.is_trusted(key):
-                self._compare(key)
+            if not self._closing.is_set():
+                self._look_after(key, is_due)
         if is_due:
             self._next_look = time.monotonic() + _LOOK_SECONDS
         if self._held:
             raise IndexUnavailable("Edits and erasures wait for the Chroma server.")
+
+    def _look_after(self, key: ScopeKey, is_due: bool) -> None:
+        if is_due and self._index.lost_rows(key):
+            self._index.distrust(key)
+        if not self._index.is_trusted(key):
+            self._compare(key)
 
     def _large(self) -> list[ScopeKey]:
         with self._database.read() as db:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from chromadb.api import ServerAPI
+from chromadb.api.fastapi import FastAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings, System
 
@@ -35,7 +35,7 @@ class ServerClient:
             chroma_server_ssl_enabled=parts.scheme == "https",
         )
         self._system = System(settings)
-        self._server = self._system.instance(ServerAPI)
+        self._server = self._system.instance(FastAPI)
         self._session: httpx.Client = self._server._session  # chromadb has no setting for its limits
         self._session.event_hooks = {"request": [_limit_request], "response": [_limit_response]}
         self._system.start()
