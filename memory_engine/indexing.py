@@ -327,6 +327,8 @@ class Indexer:
             if is_trusted and time.monotonic() < end:
                 lost = unless_away(partial(self._index.lost_rows, key))
                 is_trusted = self._index.is_trusted(key) and not lost
+                if lost:
+                    self._index.distrust(key)
             found = found.plus(behind=newer + lost, untrusted=not is_trusted)
         return found
 

@@ -91,6 +91,7 @@ def _vectors(parts: Parts, changed: int) -> PartStatus:
         detail = f"The Chroma server {outage}. Recall is exact from SQL; {waits}."
         return PartStatus(ok=False, detail=detail)
     if shortfall.scopes:
+        parts.indexing.notify()  # rows may have been lost without an error
         what = f"{shortfall.behind:,} vectors behind SQL in {shortfall.scopes:,} scopes"
         detail = f"The vector index is {what}: it is being compared and filled. Recall is exact from SQL there."
         return PartStatus(ok=False, detail=detail)

@@ -1,4 +1,4 @@
-"""A Chroma server as a process of its own, that can be killed, stopped in the middle and started with an empty folder."""
+"""A Chroma server as a process of its own, that can be killed, hang and start again with an empty folder."""
 
 import shutil
 import signal

@@ -258,12 +258,10 @@ class ChromaIndex:
             IndexUnavailable: the server does not answer, or has no such collection.
         """
         known = self._current(scope)
-        if not self.is_server or known is None or known.rows is None:
+        if known is None or known.rows is None:
             return 0
         with self._asking(scope):
-            lost = known.rows - int(known.collection.count())
-        is_same = self._known.get(scope) is known and not self._lock.locked()
-        return max(0, lost) if is_same else 0
+            return self._lost(scope, known, int(known.collection.count()))
 
     def distrust(self, scope: ScopeKey) -> None:
         """Keep recall from the collection until it is compared with SQL again."""
@@ -344,14 +342,14 @@ class ChromaIndex:
             IndexUnavailable: Chroma does not answer, or lost what it had.
         """
         with self._asking(scope):
-            collection, known = self._collection(scope), self._current(scope)
-            expected = known.rows if known is not None else None
-            rows = expected if expected is not None else 0 if collection is None else collection.count()
+            collection = self._collection(scope)
+            known = self._current(scope)
+            rows = 0 if collection is None else int(collection.count())
+            if lost := self._lost(scope, known, rows):
+                raise IndexUnavailable(f"Chroma lost {lost:,} vectors of a collection.")
             if collection is None or rows == 0:
                 return []
             found = collection.query(query_embeddings=vector[np.newaxis], n_results=min(limit, rows), include=[])
-            if expected and not found["ids"][0]:
-                raise IndexUnavailable(f"Chroma lost the {expected:,} vectors of a collection.")
             return list(dict.fromkeys(_seq_of(name) for name in found["ids"][0]))
 
     def count(self, scope: ScopeKey) -> int:
@@ -491,6 +489,12 @@ class ChromaIndex:
             )
             self._known[scope] = _Known(collection=found, outages=self._chroma.outages)
         return found
+
+    def _lost(self, scope: ScopeKey, known: _Known | None, rows: int) -> int:
+        """How many rows a trusted collection lost, if it has so many now. While a thread writes, that is not known."""
+        if known is None or known.rows is None or self._known.get(scope) is not known or self._lock.locked():
+            return 0
+        return max(0, known.rows - rows)
 
     def _count_again(self, scope: ScopeKey) -> None:
         """Note the rows of a trusted collection after a change."""
