@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from api import backups
+from assistant import load_settings
+from assistant.bootstrap import open_engine
 from memory_engine import MemoryEngine, RecallQuery
 from memory_engine.models import ScopeKey
+from memory_engine.ports import no_progress
+from memory_engine.retention import read_policy
 from tests.chroma_server import ChromaServer
 from tests.fakes import FixedClock
 from tests.running_service import RunningService
@@ -172,8 +177,6 @@ def test_what_is_pruned_and_erased_meanwhile_goes_later(engine: MemoryEngine, ch
 
 
 def test_a_pruning_answers_while_the_server_hangs(engine: MemoryEngine, chroma: ChromaServer) -> None:
-    from memory_engine.retention import read_policy
-
     had = rows(engine)
     chroma.hang()
     policy = read_policy({"rules": [{"stratum": "messages", "keep_newest": had - 5}], "restorable_days": 7})
@@ -194,6 +197,29 @@ def test_a_writer_that_hangs_makes_no_reader_wait(engine: MemoryEngine) -> None:
         assert index.watermark(HERE)
         answers(engine)
         assert time.monotonic() - began < AT_MOST
+
+
+def test_a_restore_while_the_server_is_away_leaves_no_old_collection(tmp_path: Path, chroma: ChromaServer) -> None:
+    settings = load_settings(data_dir=tmp_path / "data", chroma_url=chroma.url, index_threshold=20)
+
+    def names(engine: MemoryEngine) -> list[str]:
+        index = engine._parts.generation.index
+        return [name for name in index._chroma.names() if name.startswith("memory-") and name not in others]
+
+    others: list[str] = []
+    with open_engine(settings) as engine:
+        others += names(engine)
+        say(engine, range(50))
+        until(lambda: is_well(engine))
+        before = names(engine)
+        backups.write(tmp_path / "b", engine.backup(), no_progress)
+    chroma.kill()
+    backups.restore(settings, tmp_path / "b", replace=True, progress=no_progress)
+    with open_engine(settings) as engine:
+        assert "ferry" in engine.recall("ferry")[0].text
+        chroma.start()
+        until(lambda: is_well(engine) and len(names(engine)) == 1)
+        assert names(engine) != before
 
 
 def test_the_service_starts_while_the_server_is_silent_and_joins_it(tmp_path: Path) -> None:
