@@ -238,8 +238,10 @@ def unprune(
     named = {"message_ids": message_ids or None, "conversation_id": conversation, "since": since, "user": of_user}
     body = {name: value for name, value in named.items() if value is not None} | everybodys
     with open_client(data_dir, any_embedder=True, namespace=namespace) as client, console.working("Bringing back"):
-        back = client.call("POST", "/v1/memory/restore", body)["restored"]
-    typer.echo(f"{back:,} messages are back. Pin or hold them, or change the policy, or the next pruning takes them.")
+        back = client.call("POST", "/v1/memory/restore", body)
+    advice = "Pin or hold them, or change the policy, or the next pruning takes them."
+    typer.echo(f"{back['restored']:,} messages are back. {advice}")
+    console.print_index_pending(back)
 
 
 @app.command()
@@ -294,6 +296,8 @@ def restore(
     console.print_erased_again(restored.erased_again)
     console.print_carried(restored.carried)
     typer.echo("The vector index is not in a backup: it is rebuilt in the background when the store is next opened.")
+    if settings.chroma_url is not None:
+        typer.echo("The Chroma server keeps the vectors of the store before until then.")
 
 
 @app.command()

@@ -230,6 +230,13 @@ def print_pruned(done: dict[str, Any]) -> None:
         what = "marked" if share["action"] == "mark" else "removed"
         table.add_row(share["stratum"], escape(share["rule"]), what, f"{share['rows']:,}", f"{share['bytes']:,}")
     _out.print(table)
+    print_index_pending(done)
+
+
+def print_index_pending(done: dict[str, Any]) -> None:
+    """Print how many changes the vector index has still to follow, if any."""
+    if pending := done.get("index_pending"):
+        _out.print(f"The vector index has still to follow {pending:,} changes: it does so when it answers again.")
 
 
 def print_findings(findings: list[dict[str, Any]]) -> bool:

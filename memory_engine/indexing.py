@@ -3,25 +3,31 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from memory_engine.attempts import Attempts, described, unless_damaged
-from memory_engine.errors import MemoryEngineError
+from memory_engine.errors import IndexUnavailable, MemoryEngineError
 from memory_engine.models import ScopeKey
-from memory_engine.ports import Progress, VectorIndex, no_progress
+from memory_engine.ports import Progress, no_progress
 from memory_engine.recall.resident import ResidentScopes
 from memory_engine.remembering import Rememberer
-from memory_engine.storage import changes, embeddings, messages, outbox, scopes
+from memory_engine.storage import changes, embeddings, messages, outbox, scopes, store_settings
 from memory_engine.storage.database import LARGE_LOAD, Database
 from memory_engine.storage.outbox import Pending
 from memory_engine.storage.set_aside import Item
+from memory_engine.vectors.chroma import ChromaIndex
 
 _BATCH = 2_000
 #: What its failures are kept under, and the name of the item that is a scope as a whole.
 _STAGE, _SCOPE = "indexing", "scope"
+#: Vectors that are counted in a scope to tell how far the index is behind.
+_MOST_COUNTED = 100_000
 #: Rows of a queue that are read at once.
 _ROWS = 500
 _RETRY_SECONDS = 5.0
+#: Seconds between two looks at what a Chroma server has of the collections that recall uses.
+_LOOK_SECONDS = 30.0
 #: Without a commit for so long it is calm; what waits for that is done so often at the least.
 _CALM_SECONDS, _ROUND_SECONDS = 2.0, 30.0
 
@@ -32,7 +38,7 @@ class Indexer:
     def __init__(  # noqa: PLR0913  (each is another part of a generation)
         self,
         database: Database,
-        index: VectorIndex,
+        index: ChromaIndex,
         rememberer: Rememberer,
         residents: ResidentScopes,
         *,
@@ -53,13 +59,18 @@ class Indexer:
         self._closing = closing
         #: Messages that came since the database was last analysed.
         self._fresh = 0
+        #: The scopes whose changes wait for a server, in this round.
+        self._held = set[ScopeKey]()
+        self._next_look = 0.0
 
     def work(self) -> None:
         """Do all that waits, what was committed and what was changed in turns: neither may keep the other waiting.
 
         Raises:
-            MemoryEngineError: the store, the embedder or the index does not answer; what waits stays.
+            MemoryEngineError: the store, the embedder or the index does not answer; what waits stays. While a Chroma
+                server is away, all that does not need it is done first.
         """
+        self._held.clear()
         while self._drain_some() + self._follow_some():
             pass
         if self._fresh > LARGE_LOAD:
@@ -68,6 +79,7 @@ class Indexer:
         for item in self._attempts.due(_STAGE):
             if not self._closing.is_set():
                 self._attempts.made(item, partial(self._again, item))
+        self._look_after_server()
 
     def drain(self) -> int:
         """Work through the outbox until nothing waits or the store is closed, and return how many rows were done.
@@ -99,7 +111,12 @@ class Indexer:
             newest = scopes.newest(db, key)
         if newest:  # else the scope was erased
             self._embed(key, min(row.first_seq for row in rows), min(newest, max(row.last_seq for row in rows)))
-            self.catch_up(key)
+            try:
+                self.catch_up(key)
+            except IndexUnavailable:
+                if not self._index.is_server:
+                    raise
+                self._index.distrust(key)  # it catches up when it is compared
 
     def _embed(self, key: ScopeKey, first: int, last: int) -> None:
         for start in range(max(0, first), last + 1, _BATCH):
@@ -147,11 +164,20 @@ class Indexer:
     def _follow_some(self) -> int:
         """The first scope's oldest changes; how many there were, none once the store is closed."""
         with self._database.read() as db:
-            waiting = changes.waiting(db, _ROWS)
+            waiting = changes.waiting(db, _ROWS, but=self._held)
         if not waiting or self._closing.is_set():
             return 0
         key = waiting[0][0]
         mine = [(change, seq) for owner, change, seq in waiting if owner == key]
+        try:
+            self._follow_of(key, mine)
+        except IndexUnavailable:
+            if not self._index.is_server:
+                raise
+            self._held.add(key)
+        return len(mine)
+
+    def _follow_of(self, key: ScopeKey, mine: Sequence[tuple[int | None, int | None]]) -> None:
         seqs = sorted({seq for _, seq in mine if seq is not None})
         if any(seq is None for _, seq in mine) and self._is_large(key):
             self.rebuild(key)  # the damaged rows no longer say what it lacks
@@ -166,7 +192,6 @@ class Indexer:
                 changes.followed(db, key, numbers[-1])
             if len(numbers) < len(mine):
                 changes.drop_damaged(db, key)
-        return len(mine)
 
     def _follow_these(self, key: ScopeKey, seqs: Sequence[int]) -> bool:
         embedded = self._rememberer.embed_these(key, seqs)
@@ -187,7 +212,8 @@ class Indexer:
         with self._database.read() as db:
             found, rows = embeddings.vectors_of(db, key, self._space_id, [seq for seq in seqs if seq <= watermark])
         if len(found):
-            self._index.add(key, found.tolist(), embeddings.unpack(rows, self._dimension), watermark=watermark)
+            vectors = embeddings.unpack(rows, self._dimension)
+            self._index.add(key, found.tolist(), vectors, watermark=watermark, after=watermark)
 
     def catch_up(self, key: ScopeKey, progress: Progress = no_progress) -> None:
         """Bring the scope's newer vectors to the index, batch by batch; small scopes have no use for it.
@@ -207,7 +233,7 @@ class Indexer:
             if not len(seqs):
                 return
             vectors = embeddings.unpack(rows, self._dimension)
-            self._index.add(key, seqs.tolist(), vectors, watermark=int(seqs[-1]))
+            self._index.add(key, seqs.tolist(), vectors, watermark=int(seqs[-1]), after=after)
             progress("building the vector index", len(seqs))
 
     def _is_large(self, key: ScopeKey) -> bool:
@@ -228,6 +254,105 @@ class Indexer:
         """
         self._index.drop(key)
         self.catch_up(key, progress)
+
+    def _look_after_server(self) -> None:
+        """Compare a server's collections with SQL where that was not done since it last failed, and fill them.
+
+        Raises:
+            IndexUnavailable: the server does not answer; it is tried again.
+        """
+        if not self._index.is_server:
+            return
+        is_due = time.monotonic() >= self._next_look
+        if is_due:
+            self._index.ping()
+            self._drop_replaced()
+        for key in self._large():
+            if not self._closing.is_set():
+                self._look_after(key, is_due)
+        if is_due:
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        if self._held:
+            raise IndexUnavailable("Edits and erasures wait for the Chroma server.")
+
+    def _look_after(self, key: ScopeKey, is_due: bool) -> None:
+        if is_due and self._index.lost_rows(key):
+            self._index.distrust(key)
+        if not self._index.is_trusted(key):
+            self._compare(key)
+
+    def _large(self) -> list[ScopeKey]:
+        with self._database.read() as db:
+            return scopes.with_places(db, self._threshold)
+
+    def _compare(self, key: ScopeKey) -> None:
+        """Have the index hold as many rows as SQL, and then have recall use it."""
+        with self._database.read() as db:
+            if changes.count_of_scope(db, key):
+                return  # they come first, in the next round
+        if not self._is_large(key):
+            return
+        self.catch_up(key)
+        if not self._closing.is_set() and not self._has_all_rows(key):
+            self.rebuild(key)
+        if not self._closing.is_set():
+            self._index.trust(key)
+
+    def _has_all_rows(self, key: ScopeKey) -> bool:
+        until = self._index.watermark(key)
+        with self._database.read() as db:
+            expected = embeddings.count_vectors_between(db, key, self._space_id, until=until)
+        return self._index.count(key) == expected
+
+    def _drop_replaced(self) -> None:
+        """Delete the collections of stores that a restore replaced."""
+        with self._database.read() as db:
+            replaced = store_settings.setting(db, store_settings.REPLACED)
+        if replaced:
+            self._index.drop_stores(replaced.split(","))
+            with self._database.write() as db:
+                store_settings.put(db, store_settings.REPLACED, "")
+
+    def shortfall(self) -> "Shortfall":
+        """Compare what a server's collections have with SQL, within about two seconds."""
+        end, found = time.monotonic() + 1.0, Shortfall()
+        for key in self._large() if self._index.is_server else []:
+            is_trusted = self._index.is_trusted(key)
+            after = self._index.last_watermark(key)
+            with self._database.read() as db:
+                newer = embeddings.count_vectors_between(db, key, self._space_id, after=after, most=_MOST_COUNTED)
+            if not after and newer < self._threshold:
+                continue
+            lost = 0
+            if is_trusted and time.monotonic() < end:
+                lost = unless_away(partial(self._index.lost_rows, key))
+                is_trusted = self._index.is_trusted(key) and not lost
+                if lost:
+                    self._index.distrust(key)
+            found = found.plus(behind=newer + lost, untrusted=not is_trusted)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shortfall:
+    """What a Chroma server lacks."""
+
+    #: Vectors of SQL that it does not have.
+    behind: int = 0
+    #: Scopes that recall does not ask it about.
+    scopes: int = 0
+
+    def plus(self, *, behind: int, untrusted: bool) -> "Shortfall":
+        """Return the sum with another scope's."""
+        return Shortfall(behind=self.behind + behind, scopes=self.scopes + untrusted)
+
+
+def unless_away(ask: Callable[[], int]) -> int:
+    """Return the answer, or 0 if the server does not answer; the outage is told elsewhere."""
+    try:
+        return ask()
+    except IndexUnavailable:
+        return 0
 
 
 def _whole(key: ScopeKey) -> Item:

@@ -103,6 +103,7 @@ class Parts:
         # made, proofs look through every file once for all that was erased meanwhile, pruning gives way to writers for
         # as long as it works, and the one above waits for its writer.
         self.indexing = self._worker(lambda: self.generation.indexer.work(), at_once=True)
+        store.chroma.on_failure = self.pruner.on_waiting = self.indexing.notify
         self.consolidating = self._worker(self.consolidate)
         self.proving = self._worker(lambda: self.prover.work())
         self.pruning = self._worker(self.pruner.work)
@@ -331,5 +332,5 @@ def _generation(store: _Store, name: str, embedder: Embedder, space_id: int) -> 
 
 def _chroma(options: Options) -> Chroma:
     if options.chroma_url is not None:
-        return Chroma.server(options.chroma_url)
+        return Chroma.server(options.chroma_url, options.clock)
     return Chroma.embedded(options.data_dir / "chroma")

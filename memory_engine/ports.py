@@ -117,6 +117,15 @@ class VectorIndex(Protocol):
         """The `seq` up to which the scope's vectors are in the index; 0 when it holds none."""
         ...
 
+    def searchable(self, scope: ScopeKey) -> int:
+        """The watermark that a search may rely on, without a call to a server; 0 where the index is to be left out."""
+        ...
+
+    @property
+    def outage(self) -> object | None:
+        """What keeps the index from answering, as text, or None."""
+        ...
+
     def add(self, scope: ScopeKey, seqs: Sequence[int], vectors: Vectors, watermark: int) -> None:
         """Add vectors (shape (len(seqs), dimension), one row a chunk) and move the watermark up to it.
 

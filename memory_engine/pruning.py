@@ -11,7 +11,7 @@ from typing import Any
 from memory_engine import archive
 from memory_engine.attempts import Attempts
 from memory_engine.erasure import Eraser, Gone
-from memory_engine.errors import ConversationNotFound, MessageNotFound
+from memory_engine.errors import ConversationNotFound, IndexUnavailable, MessageNotFound
 from memory_engine.indexing import Indexer
 from memory_engine.models import Scope, ScopeKey, from_micros, to_micros
 from memory_engine.ports import Clock
@@ -92,12 +92,24 @@ class Pruner:
     )
     #: Who knows which messages stood in prompts; nobody until they say so.
     recalls: Recalls | None = None
+    #: Called when the vector index has changes to follow.
+    on_waiting: Callable[[], None] = field(default=lambda: None)
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def at_work(self) -> bool:
         """Whether pieces are being marked, removed or brought back: what can wait should, for those who write."""
         return self._one_at_a_time.locked()
+
+    def index_pending(self, namespace: str) -> int:
+        """Return how many changed messages of the namespace the vector index has still to follow.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        with self.database.read() as db:
+            found = scopes.find_namespace(db, namespace)
+            return 0 if found is None else changes.count_of_namespace(db, found)
 
     def policy(self, namespace: str) -> Written:
         """The policy in force in a namespace.
@@ -353,8 +365,18 @@ class Pruner:
             return
         with self.database.write() as db:
             scopes.take_changes(db, key, 1)
+        is_away = False
         for some in _slices(sorted(seqs), _OF_INDEX):
-            self.indexer().replace(key, some)
+            try:
+                if not is_away:
+                    self.indexer().replace(key, some)
+            except IndexUnavailable:
+                is_away = True
+            if is_away:  # the background does it when the index answers
+                with self.database.write() as db:
+                    changes.tell_indexes(db, key, some)
+        if is_away:
+            self.on_waiting()
 
 
 def _moment(setting: str | None) -> int | None:

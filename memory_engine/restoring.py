@@ -90,6 +90,7 @@ def restore(
         migrations.upgrade_within(db, "head")
         now = to_micros(clock.now())
         _settle(db, now)
+        store_settings.put(db, store_settings.REPLACED, before.store_ids)
         if before.erased is not None:
             suppression.put_back(db, before.erased)
         made_at = to_micros(datetime.fromisoformat(manifest.made_at))
@@ -132,6 +133,10 @@ class _Before:
 
     def __init__(self, db: Transaction, keepers: Mapping[str, Keeper]) -> None:
         self.erased = suppression.take_along(db)
+        names = ("store_id", store_settings.REPLACED) if "store_settings" in tables.names(db) else ()
+        ids = [store_settings.setting(db, name) for name in names]
+        #: Of the stores whose vectors a Chroma server may still have.
+        self.store_ids = ",".join(each for each in ids if each)
         self._marks = carrying.take_along(db)
         self._kept = {name: keeper.take_along(db) for name, keeper in keepers.items()}
         self.is_used = is_used(db) or any(self._kept.values())

@@ -67,7 +67,6 @@ def of_parts(parts: Parts, namespace: str | None = None) -> dict[str, PartStatus
     dialect = "SQLite" if parts.database.is_sqlite else "PostgreSQL"
     problem, generation = parts.indexing.problem, parts.generation
     embedder, unread = f"{generation.embedder} ({generation.space.name})", generation.recaller.problem
-    vectors = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
     return (
         _summaries(parts)
         | _losses(parts.database)
@@ -76,11 +75,30 @@ def of_parts(parts: Parts, namespace: str | None = None) -> dict[str, PartStatus
         | _background(parts, namespace)
         | {
             "database": PartStatus(ok=True, detail=f"{dialect}, schema {migrations.HEAD}"),
-            "vectors": PartStatus(ok=problem is None, detail=problem or vectors),
+            "vectors": _vectors(parts, changed),
             "embedder": PartStatus(ok=unread is None, detail=unread or embedder),
             "outbox": PartStatus(ok=problem is None, detail=f"{waiting} commits and {changed} changes waiting"),
         }
     )
+
+
+def _vectors(parts: Parts, changed: int) -> PartStatus:
+    """How the vector index is, compared with SQL."""
+    generation = parts.generation
+    shortfall, outage = generation.indexer.shortfall(), generation.index.outage
+    if outage is not None:
+        waits = f"{shortfall.behind:,} vectors and {changed:,} changes wait for it"
+        detail = f"The Chroma server {outage}. Recall is exact from SQL; {waits}."
+        return PartStatus(ok=False, detail=detail)
+    if shortfall.scopes:
+        parts.indexing.notify()  # rows may have been lost without an error
+        what = f"{shortfall.behind:,} vectors behind SQL in {shortfall.scopes:,} scopes"
+        detail = f"The vector index is {what}: it is being compared and filled. Recall is exact from SQL there."
+        return PartStatus(ok=False, detail=detail)
+    if (problem := parts.indexing.problem) is not None:
+        return PartStatus(ok=False, detail=problem)
+    detail = f"exact below {generation.threshold:,} messages in a scope, Chroma from there on"
+    return PartStatus(ok=True, detail=detail)
 
 
 def _summaries(parts: Parts) -> dict[str, PartStatus]:

@@ -52,7 +52,7 @@ def prune(body: PruneIn, services: ServicesDep, namespace: NamespaceDep) -> Prun
         chosen = read_policy(body.policy, restorable_days=in_force.restorable_days)
     shares = pruner.prune(namespace, chosen, dry_run=body.dry_run)
     data = [ShareOut.model_validate(share, from_attributes=True) for share in shares]
-    return PrunedOut(dry_run=body.dry_run, data=data)
+    return PrunedOut(dry_run=body.dry_run, data=data, index_pending=pruner.index_pending(namespace))
 
 
 @router.get("/pruned")
@@ -74,12 +74,14 @@ def restore(body: RestoreIn, services: ServicesDep, namespace: NamespaceDep) -> 
         raise RequestRefused(400, text, code="invalid_value", param="scope")
     pruner, scope = services.engine.pruner, Scope(namespace=namespace, user=body.user)
     if body.message_ids:
-        return RestoredOut(restored=pruner.restore_messages(scope, body.message_ids))
-    if body.conversation_id is not None:
+        restored = pruner.restore_messages(scope, body.message_ids)
+    elif body.conversation_id is not None:
         check_name(body.conversation_id, "conversation_id")
-        return RestoredOut(restored=pruner.restore_conversation(scope, body.conversation_id))
-    since = parse_time(body.since, "since")
-    return RestoredOut(restored=pruner.restore_since(namespace, since, scope=None if body.scope else scope))
+        restored = pruner.restore_conversation(scope, body.conversation_id)
+    else:
+        since = parse_time(body.since, "since")
+        restored = pruner.restore_since(namespace, since, scope=None if body.scope else scope)
+    return RestoredOut(restored=restored, index_pending=pruner.index_pending(namespace))
 
 
 @router.post("/messages/{message_id:path}/pin", dependencies=[EXACT])

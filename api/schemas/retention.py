@@ -40,6 +40,7 @@ class PrunedOut(BaseModel):
 
     dry_run: bool
     data: list[ShareOut]
+    index_pending: int = Field(0, description="Changed messages that the vector index has still to follow.")
 
 
 class RestoreIn(ExactBody):
@@ -56,6 +57,7 @@ class RestoredOut(BaseModel):
     """What came back."""
 
     restored: int = Field(description="Messages that are recalled again.")
+    index_pending: int = Field(0, description="Changed messages that the vector index has still to follow.")
 
 
 class KeepIn(ExactBody):

@@ -39,7 +39,8 @@ class Candidates:
             return None
         wanted = max(_CANDIDATES, 20 * query.k)
         try:
-            watermark = self._index.watermark(memory.key)
+            with waiting():
+                watermark = self._index.searchable(memory.key)
             tail = np.arange(np.searchsorted(memory.catalogue.seq, watermark, "right"), size)
             if len(tail) > _LONGEST_TAIL or watermark == 0:
                 return None
@@ -53,6 +54,12 @@ class Candidates:
         worded = np.argpartition(-share, min(wanted, size - 1))[:wanted]
         seeds = np.concatenate([memory.catalogue.positions(np.unique(near)), worded[share[worded] > 0]])
         return np.union1d(memory.catalogue.with_neighbours(seeds, _REACH), tail)
+
+    def notice(self, memory: ScopeMemory) -> str | None:
+        """Return what a client should know of the index that was not asked, or None. The answer lacks nothing."""
+        if len(memory.catalogue) < self._threshold or (outage := self._index.outage) is None:
+            return None
+        return f"Found by comparing every message: the vector index {outage}."
 
     def by_words(self, memory: ScopeMemory, _: RecallQuery, question: Question, filters: Filters) -> Ints | None:
         """What the rarest words of the question name, at a cost that does not grow with the scope."""

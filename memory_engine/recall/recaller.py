@@ -78,7 +78,8 @@ class Recaller:
         best = judged.passed[: query.k]
         funnel = explaining.funnel(judged.filters, above_floor=len(judged.passed), returned=len(best))
         hits = self._hits(key, judged, best, query)
-        return Recollection(hits=hits, funnel=funnel, notice=judged.question.notice)
+        notice = judged.question.notice or self._candidates.notice(judged.memory)
+        return Recollection(hits=hits, funnel=funnel, notice=notice)
 
     def nearest(self, key: ScopeKey, query: RecallQuery) -> tuple[RecallHit, ...]:
         """The `k` messages that the filters leave and that have most to do with the query, were it ever so little.

@@ -1,10 +1,10 @@
 """SQL of edits and erasures: the old versions, and what indexes have still to follow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from memory_engine.models import Message, ScopeKey
 from memory_engine.storage import links, notes, patterns, summaries
@@ -19,27 +19,50 @@ def note(db: Connection, key: ScopeKey, seqs: Sequence[int], now: int) -> None:
 
     It is called first in a transaction that edits or erases, because it locks the scope; `now` in microseconds.
     """
-    first = take_changes(db, key, len(seqs))
-    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
-    rows = [{**place, "change_seq": number, "seq": seq} for number, seq in enumerate(seqs, first)]
-    db.execute(insert(MessageChange), rows)
+    tell_indexes(db, key, seqs)
     summaries.retract(db, key, seqs, now)
     links.retract(db, key, seqs)
     patterns.retract(db, key, seqs)
 
 
-def waiting(db: Connection, limit: int) -> list[tuple[ScopeKey, int | None, int | None]]:
-    """Changes that are to be followed, oldest first, as (scope, change_seq, seq); None where a row is damaged."""
+def tell_indexes(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:
+    """Have the indexes look at the messages at these places again; it locks the scope."""
+    first = take_changes(db, key, len(seqs))
+    place = {"namespace_id": key.namespace_id, "scope_id": key.scope_id}
+    rows = [{**place, "change_seq": number, "seq": seq} for number, seq in enumerate(seqs, first)]
+    if rows:
+        db.execute(insert(MessageChange), rows)
+
+
+def waiting(
+    db: Connection, limit: int, *, but: Collection[ScopeKey] = ()
+) -> list[tuple[ScopeKey, int | None, int | None]]:
+    """Changes that are to be followed, oldest first, as (scope, change_seq, seq); None where a row is damaged.
+
+    Scopes in `but` are left out.
+    """
     columns = (MessageChange.namespace_id, MessageChange.scope_id, MessageChange.change_seq)
     places = (whole_number(MessageChange.change_seq), whole_number(MessageChange.seq))
     of_scopes = (is_whole_number(MessageChange.namespace_id), is_whole_number(MessageChange.scope_id))
-    rows = db.execute(select(*columns[:2], *places).where(*of_scopes).order_by(*columns).limit(limit))
+    others = [~_of(key) for key in but]
+    rows = db.execute(select(*columns[:2], *places).where(*of_scopes, *others).order_by(*columns).limit(limit))
     return [(ScopeKey(row.namespace_id, row.scope_id), row.change_seq, row.seq) for row in rows]
 
 
 def count(db: Connection) -> int:
     """How many changes are to be followed."""
     return db.execute(select(func.count()).select_from(MessageChange)).scalar_one()
+
+
+def count_of_scope(db: Connection, key: ScopeKey) -> int:
+    """How many changes of a scope are to be followed."""
+    return db.execute(select(func.count()).select_from(MessageChange).where(_of(key))).scalar_one()
+
+
+def count_of_namespace(db: Connection, namespace_id: int) -> int:
+    """How many changes of a namespace are to be followed."""
+    here = MessageChange.namespace_id == namespace_id
+    return db.execute(select(func.count()).select_from(MessageChange).where(here)).scalar_one()
 
 
 def followed(db: Connection, key: ScopeKey, change_seq: int) -> None:
@@ -117,6 +140,10 @@ def as_they_were(db: Connection, key: ScopeKey, kept: Mapping[int, Message], mom
                 found[row.seq], text=row.content, parts=parts, metadata=row.metadata, version=row.version
             )
     return found
+
+
+def _of(key: ScopeKey) -> ColumnElement[bool]:
+    return and_(MessageChange.namespace_id == key.namespace_id, MessageChange.scope_id == key.scope_id)
 
 
 def delete_messages(db: Connection, key: ScopeKey, seqs: Sequence[int]) -> None:

@@ -100,6 +100,15 @@ def count_vectors(db: Connection, key: ScopeKey, space_id: int) -> int:
     return db.execute(select(func.count()).where(*_current(key, space_id), _NOT_PRUNED)).scalar_one()
 
 
+def count_vectors_between(
+    db: Connection, key: ScopeKey, space_id: int, *, after: int = 0, until: int = LAST_SEQ, most: int | None = None
+) -> int:
+    """How many vectors messages after `after` and up to `until` have in the space; counted up to `most`."""
+    here = (*_current(key, space_id), MessageEmbedding.seq > after, MessageEmbedding.seq <= until, _NOT_PRUNED)
+    query = select(MessageEmbedding.seq).where(*here).limit(most)
+    return db.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+
+
 # Built once, because every commit asks them. A scalar subquery, because PostgreSQL makes NOT EXISTS an anti-join, and
 # without statistics joins 50,000 fresh rows with 50,000 row by row. The subquery is one index look-up a row.
 _VECTOR = (

@@ -138,6 +138,12 @@ def counters(db: Connection) -> dict[ScopeKey, tuple[int, int]]:
     return {ScopeKey(row.namespace_id, row.scope_id): (row.last_seq, row.last_change) for row in rows}
 
 
+def with_places(db: Connection, least: int) -> list[ScopeKey]:
+    """The scopes in which at least so many places were given out."""
+    columns = (ScopeRow.namespace_id, ScopeRow.scope_id)
+    return [ScopeKey(*row) for row in db.execute(select(*columns).where(ScopeRow.last_seq >= least).order_by(*columns))]
+
+
 def high_water(db: Connection) -> tuple[int, int | None]:
     """How many places were given out in all scopes, and when the newest message was recorded (microseconds)."""
     places = db.execute(select(func.coalesce(func.sum(ScopeRow.last_seq), 0))).scalar_one()

@@ -4,6 +4,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from memory_engine.storage.schema import StoreSetting
 
+#: Names the ids of stores that a restore replaced, until a Chroma server has nothing of them.
+REPLACED = "store_ids_before"
+
 
 def setting(db: Connection, name: str) -> str | None:
     """The value, or None when it was never set."""

@@ -67,6 +67,15 @@ class ExactIndex:
         """The `seq` up to which the scope's vectors are in the index."""
         return self._watermarks.get(scope, 0)
 
+    def searchable(self, scope: ScopeKey) -> int:
+        """The watermark: it always answers."""
+        return self.watermark(scope)
+
+    @property
+    def outage(self) -> None:
+        """None: it always answers."""
+        return None
+
     def add(self, scope: ScopeKey, seqs: Sequence[int], vectors: Vectors, watermark: int) -> None:
         """Add vectors, one row a chunk; a message that is added again replaces its rows."""
         with self._lock:

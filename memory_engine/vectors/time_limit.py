@@ -1,0 +1,26 @@
+"""Time limits of calls to a server, set around the calls and read where they are sent."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+#: Moments of `time.monotonic` at which the call of this thread must have its answer.
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Give the calls inside the block, all together, so many seconds. A limit around it that ends earlier holds."""
+    outer, mine = _deadline.get(), time.monotonic() + seconds
+    token = _deadline.set(mine if outer is None else min(mine, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def seconds_left(otherwise: float) -> float:
+    """Return the seconds until the deadline, 0 after it, or `otherwise` where no limit is set."""
+    deadline = _deadline.get()
+    return otherwise if deadline is None else max(0.0, deadline - time.monotonic())
