@@ -143,7 +143,7 @@ class CustomAssistant:
         whose = json.dumps([scope.user, conversation_id])
         asked = Asked(
             context=context, message_id=f"direct/{hashlib.sha256(whose.encode()).hexdigest()}",
-            allowed=self.tool_registry.names, earlier={},
+            allowed=self.tool_registry.names, confirmed=(), earlier={},
         )  # fmt: skip
         return self.run(self.tool_call_handler.run(calls, asked))
 

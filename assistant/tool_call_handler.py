@@ -73,6 +73,8 @@ class Asked:
     #: The message that asks.
     message_id: str
     allowed: Sequence[str]
+    #: Names of the tools whose calls a person has agreed to beforehand.
+    confirmed: Sequence[str]
     #: How often each tool was called in this turn before.
     earlier: Mapping[str, int]
     #: Seconds that are left for all of it; None for as long as each tool may take.
@@ -135,7 +137,7 @@ class ToolCallHandler:
 
     async def _called(self, tool: Tool, arguments: dict[str, Any], asked: Asked) -> Any:
         reason = _reason_to_ask(tool, arguments, asked.context)
-        if reason is not None and not (self._confirm and self._confirm(tool.name, arguments)):
+        if reason is not None and not self._is_agreed(tool.name, arguments, asked):
             raise ToolNotConfirmed(reason)
         seconds = tool.timeout if asked.seconds is None else max(0.0, min(tool.timeout, asked.seconds))
         work = asyncio.get_running_loop().run_in_executor(self._pool, tool.call, arguments, asked.context)
@@ -151,6 +153,9 @@ class ToolCallHandler:
         except Exception as exc:
             _log.warning("tool_failed", tool=tool.name, error=redact(repr(exc)))
             raise ToolFailed(f"{tool.name} failed: {type(exc).__name__}: {exc}"[:500]) from exc
+
+    def _is_agreed(self, name: str, arguments: Mapping[str, Any], asked: Asked) -> bool:
+        return name in asked.confirmed or (self._confirm is not None and self._confirm(name, arguments))
 
     def _now(self) -> int:
         return to_micros(self._engine.clock.now())

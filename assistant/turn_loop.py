@@ -200,6 +200,7 @@ class TurnLoop:
             context=self._context(state, asked_in[0]),
             message_id=asked_in[0],
             allowed=self._allowed(state),
+            confirmed=state.turn.confirmed_tools,
             earlier=dict(state.called),
             seconds=state.budget.left,
         )

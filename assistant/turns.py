@@ -21,6 +21,8 @@ class Turn:
     response_format: Mapping[str, Any] | None = None
     #: Names of the tools that may be used, in place of the agent's own.
     tools: tuple[str, ...] | None = None
+    #: Names of the tools whose calls a person has agreed to beforehand, in this turn: the hook is not asked for them.
+    confirmed_tools: tuple[str, ...] = ()
     #: What the agent is told besides its prompt, for this turn.
     instructions: str | None = None
 

@@ -30,6 +30,7 @@ async def say(
         agent=body.agent,
         model=body.model,
         token_budget=body.token_budget,
+        confirmed_tools=body.confirmed_tools,
     )
     scope = Scope(namespace=namespace, user=body.user)
     if body.stream:

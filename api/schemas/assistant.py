@@ -18,6 +18,8 @@ class TurnIn(Body):
     user: StrictStr | None = None
     token_budget: Annotated[StrictInt, Field(ge=1, le=MAX_TOKEN_BUDGET)] | None = None
     stream: StrictBool = False
+    #: Tools that may change something in this turn, because a person has agreed.
+    confirmed_tools: Annotated[tuple[StrictStr, ...], Field(max_length=64, fail_fast=True)] = ()
 
 
 class AgentOut(BaseModel):

@@ -90,3 +90,15 @@ def test_a_rule_is_in_no_prompt_until_the_person_confirms_it(api: Api) -> None:
     assert RULE not in prompt(api)
     assert api.post(f"/v1/memory/patterns/{rule['id']}/confirm", {}).json()["state"] == "confirmed"
     assert RULE in prompt(api)
+
+
+def test_a_person_can_agree_before_a_turn(api: Api, scripted: ScriptedModel) -> None:
+    api.remember("mail", user("The invoices policy: send them to the ferry office."))
+    body = {"message": "What is the policy of invoices?", "agent": "greeter"}
+    path = "/v1/assistant/conversations/desk/messages"
+    for agreed, status in ((["search_memory"], 404), (["write_note"], 200)):
+        scripted.script = [Scripted(calls=[("write_note", NOTE)]), Scripted(text="Well.")]
+        assert api.post(path, {**body, "confirmed_tools": agreed}).status_code == 200
+        assert api.get(f"/v1/memory/notes/{NOTE['name']}").status_code == status
+    for wrong in ("write_note", [1], ["x"] * 65, None):
+        assert api.post(path, {**body, "confirmed_tools": wrong}).status_code == 400
