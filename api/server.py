@@ -56,6 +56,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         settings.data_dir.mkdir(mode=OWNER_ALONE, parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, services)
+        _warn_of_switch_offs(services)
         if (history := services.engine.parts().get("history")) is not None:
             typer.echo(f"memory-engine: {history.detail}", err=True)
         config = uvicorn_config(settings, create_app(services))
@@ -129,6 +130,12 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ServiceError(f"{host}:{port} cannot be used: {exc.strerror}.") from exc
     listener.listen(128)
     return listener
+
+
+def _warn_of_switch_offs(services: Services) -> None:
+    """Print one line if a configured model is switched off or soon will be; the server's dates come later."""
+    if found := services.assistant.switch_offs():
+        typer.echo("memory-engine: " + " ".join(each.sentence for each in found), err=True)
 
 
 def _bracketed(host: str) -> str:

@@ -3,11 +3,12 @@
 import tomllib
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+_Amount = Annotated[float, Field(ge=0)]
 _SHIPPED = Path(__file__).with_name("models.toml")
 
 
@@ -17,15 +18,15 @@ class Price(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     #: Dollars per million tokens.
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
+    input: _Amount
+    output: _Amount
     #: Of input that the server had in its cache; the input price unless given.
-    cached_input: float | None = Field(None, ge=0)
+    cached_input: _Amount | None = None
     #: Input tokens above which the whole call costs more; never unless given.
-    long_from: int | None = Field(None, ge=1)
+    long_from: Annotated[int | None, Field(ge=1)] = None
     #: What the input price and the output price are then multiplied by.
-    long_input: float = Field(1.0, ge=1)
-    long_output: float = Field(1.0, ge=1)
+    long_input: Annotated[float, Field(ge=1)] = 1.0
+    long_output: Annotated[float, Field(ge=1)] = 1.0
 
     def micros(self, prompt: int, cached: int, completion: int) -> int:
         """Return the cost of a call in millionths of a dollar.
@@ -74,7 +75,6 @@ def read_models(file: Path | None = None) -> Mapping[str, KnownModel]:
     return {**_read(_SHIPPED), **({} if file is None else _read(file))}
 
 
-@cache
 def _read(path: Path) -> Mapping[str, KnownModel]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["models"]

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
@@ -125,12 +125,20 @@ class Settings(BaseSettings):
             raise ValueError("it is empty")
         return value
 
-    @model_validator(mode="after")
-    def _stands_in(self) -> Self:
-        """Read the models while an error can still name its setting."""
-        if self.unpriced not in (REFUSE, FREE) and self.price_of(self.unpriced) is None:
-            raise ValueError(f"MEMORY_ENGINE_UNPRICED names {self.unpriced!r}, which has no price")
-        return self
+    @field_validator("models_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        read_models(value)  # while an error can still name the setting
+        return value
+
+    @field_validator("unpriced")
+    @classmethod
+    def _priced(cls, value: str, known: ValidationInfo) -> str:
+        models = read_models(known.data.get("models_file"))
+        is_priced = value in known.data.get("prices", {}) or (value in models and models[value].price is not None)
+        if value not in (REFUSE, FREE) and not is_priced:
+            raise ValueError(f"{value!r} is neither refuse nor free nor a model with a price")
+        return value
 
     @cached_property
     def models(self) -> Mapping[str, KnownModel]:
