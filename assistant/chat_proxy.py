@@ -326,11 +326,13 @@ class Heard:
         if self._answered.passed.status != _OK:
             return set()
         seconds = time.monotonic() - self._started
+        if self._read.choices:
+            failed = self._proxy.store_answer(self._prepared, self._read)
+        else:
+            failed = set() if self._prepared.remembering is None else self._proxy.count("answer_not_read")
         # What cannot be read was answered all the same, and costs at least its prompt.
         self._proxy.note_call(self._prepared, self._answered.model, self._read, seconds)
-        if self._read.choices:
-            return self._proxy.store_answer(self._prepared, self._read)
-        return set() if self._prepared.remembering is None else self._proxy.count("answer_not_read")
+        return failed
 
 
 def _prepared(request: ChatRequest, scope: Scope, model: str, found: Memories) -> Prepared:

@@ -81,7 +81,7 @@ class Candidates:
     def after(self, status: int) -> list[str]:
         """Return the models to ask after an answer of that status, in order."""
         others = (self.replacement if status == _NOT_FOUND else None, self.fallback)
-        return [other for other in others if other is not None] if status in _FALLS_BACK else []
+        return list(dict.fromkeys(filter(None, others))) if status in _FALLS_BACK else []
 
 
 class ModelServer:

@@ -53,7 +53,11 @@ def _model_part(services: Services) -> dict[str, Any]:
     settings, found = services.settings, services.assistant.switch_offs()
     sentences = [f"{settings.default_model}, then {settings.fallback_model}.", *(each.sentence for each in found)]
     is_past = any(each.is_past for each in found)
-    return {"status": "degraded" if is_past else "ok", "detail": " ".join(sentences)}
+    rows = [
+        {"model": each.model, "date": each.day.isoformat(), "is_past": each.is_past, "replacement": each.replacement}
+        for each in found
+    ]
+    return {"status": "degraded" if is_past else "ok", "detail": " ".join(sentences), "switch_offs": rows}
 
 
 def _part(part: PartStatus) -> dict[str, Any]:

@@ -232,7 +232,7 @@ def test_a_failing_model_makes_no_tool_run_twice(make: Make, model: ScriptedMode
         Scripted(status=500),
         Scripted(text="By the other model."),
     ]
-    assert assistant.process_message("Count.", "c").model == "gpt-5-nano"
+    assert assistant.process_message("Count.", "c").model == "gpt-6-luna"
     assert ran == [1]
 
 
@@ -543,14 +543,14 @@ def test_a_prompt_that_is_too_long_is_made_shorter(make: Make, model: ScriptedMo
     told = "This model's maximum context length is 2,000 tokens, however you requested 3900."
     model.script = [Scripted(status=400, text=told), Scripted(text="Fine.")]
     reply = assistant.process_message("Tell me about ferries.", "c")
-    assert (reply.text, [request["model"] for request in model.requests]) == ("Fine.", ["gpt-5-mini"] * 2)
+    assert (reply.text, [request["model"] for request in model.requests]) == ("Fine.", ["gpt-6.1-terra"] * 2)
     sizes = [count_messages(assistant.counter, request["messages"]) for request in model.requests]
     assert sizes[0] > 2000
     assert sizes[1] + assistant.counter.count(serialise(model.requests[1]["tools"])) <= 1500
 
 
 def test_spend_caps_stop_before_the_call(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
-    prices = {"gpt-5-mini": (1000.0, 1000.0)}  # a tenth of a cent a token
+    prices = {"gpt-6.1-terra": (1000.0, 1000.0)}  # a tenth of a cent a token
     assistant = make(prices=prices, cap_turn=0.0001)
     with pytest.raises(SpendCapReached, match=r"of a turn.* is kept as msg_"):
         assistant.process_message("Hi", "c")
@@ -577,7 +577,7 @@ def test_what_turns_cost_is_told(make: Make, model: ScriptedModel) -> None:
     assistant.process_message("Again, and longer than before", "c")
     (row,) = assistant.ledger.costs(DEFAULT_SCOPE, None, None, "conversation")
     assert (row["key"], row["calls"], row["failed"], row["prompt_tokens"]) == ("c", 3, 1, 14)
-    assert row["cost"] == 2 * round(7 * 0.25 + 3 * 2.0)
+    assert row["cost"] == 2 * round(7 * 1.0 + 3 * 5.0)
     first = assistant.counter.count("Hi")
     second = first + assistant.counter.count("x") + assistant.counter.count("Again, and longer than before")
     assert row["history_tokens"] == first + second
