@@ -8,6 +8,9 @@ from tests.fakes import Scripted, ScriptedModel
 from tests.http.conftest import Api
 from tests.running_service import RunningService
 
+#: The default model, then the fallback.
+BOTH = ["gpt-6.1-terra", "gpt-6-luna"]
+
 
 @pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
@@ -74,10 +77,13 @@ def test_no_model_is_called_while_remembering(api: Api, scripted: ScriptedModel)
     [
         ([Scripted(status=500), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
         ([Scripted(status=429, headers={"retry-after": "0"}), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
-        ([Scripted(status=429, code="insufficient_quota"), Scripted(text="fine")], ["gpt-6.1-terra", "gpt-6-luna"]),
-        ([Scripted(status=429, headers={"retry-after": "60"}), Scripted(text="fine")], ["gpt-6.1-terra", "gpt-6-luna"]),
-        ([Scripted(status=404, code="model_not_found"), Scripted(text="fine")], ["gpt-6.1-terra", "gpt-6-luna"]),
-        ([Scripted(status=400, code="context_length_exceeded"), Scripted(text="fine")], ["gpt-6.1-terra", "gpt-6-luna"]),
+        ([Scripted(status=429, code="insufficient_quota"), Scripted(text="fine")], BOTH),
+        ([Scripted(status=429, headers={"retry-after": "60"}), Scripted(text="fine")], BOTH),
+        ([Scripted(status=404, code="model_not_found"), Scripted(text="fine")], BOTH),
+        (
+            [Scripted(status=400, code="context_length_exceeded"), Scripted(text="fine")],
+            ["gpt-6.1-terra", "gpt-6-luna"],
+        ),
         ([Scripted(status=503)] * 3 + [Scripted(text="fine")], ["gpt-6.1-terra"] * 3 + ["gpt-6-luna"]),
         ([Scripted(raw=b'{"choices": []}'), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
         ([Scripted(raw=b'{"choices": [{}]}'), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,20 @@ from assistant import (
     Turn,
     load_settings,
 )
-from assistant.errors import AgentFileWrong, AgentNotFound, ModelBrokeOff, ModelError, ModelUnreachable, SpendCapReached
+from assistant.errors import (
+    AgentFileWrong,
+    AgentNotFound,
+    ModelBrokeOff,
+    ModelError,
+    ModelUnreachable,
+    PriceUnknown,
+    SpendCapReached,
+)
 from assistant.storage import tool_log
 from assistant.token_counter import count_messages, serialise
 from assistant.turn_loop import MOST_ROUNDS, MOST_SWITCHES
 from memory_engine import DEFAULT_SCOPE, MemoryEngine, Page, Scope
-from tests.fakes import Scripted, ScriptedModel
+from tests.fakes import FixedClock, Scripted, ScriptedModel
 
 ASC = Page(limit=200, ascending=True)
 TOOLS = ["add", "boom", "waits", "long", "changes", "search_memory", "switch_agent", "write_note"]
@@ -568,6 +577,24 @@ def test_spend_caps_stop_before_the_call(make: Make, model: ScriptedModel, engin
         until_it_stops()
     assert 1 <= len(model.requests) - before <= 10
     daily.process_message("Hi", "f", scope=Scope(user="ben"))
+
+
+def test_a_cap_refuses_a_model_without_a_price(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
+    with pytest.raises(PriceUnknown, match=r"'helper-only' has no price\..* is kept as msg_"):
+        make(cap_day=1.0, default_model="helper-only").process_message("Hi", "c")
+    assert model.requests == []
+    assert history(engine) == [("user", "Hi")]
+
+
+def test_switch_offs_go_by_the_clock(make: Make, model: ScriptedModel, clock: FixedClock) -> None:
+    assistant = make(default_model="gpt-5-mini", fallback_model="gpt-4o")
+    found = list[list[tuple[str, bool]]]()
+    for moment in ("2026-11-10", "2026-11-11", "2026-12-10", "2026-12-11", "2027-01-14"):
+        clock.moment = datetime.fromisoformat(f"{moment}T12:00:00+00:00")
+        found.append([(each.model, each.is_past) for each in assistant.switch_offs()])
+    mini, soon = [("gpt-5-mini", False)], ("gpt-5-mini", True)
+    assert found == [[], mini, mini, [soon], [soon, ("gpt-4o", True)]]
+    assert make(openai_base_url=None, openai_api_key=None, default_model="gpt-5-mini").switch_offs() == ()
 
 
 def test_what_turns_cost_is_told(make: Make, model: ScriptedModel) -> None:
