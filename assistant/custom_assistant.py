@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from assistant.conversation_manager import ConversationManager
 from assistant.copies import Copies
 from assistant.costs import Caps
 from assistant.error_handler import ErrorHandler
-from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, PriceUnknown, SpendCapReached
+from assistant.errors import AgentFileWrong, BudgetTooSmall, ModelBrokeOff, ModelError, PriceUnknown, SpendCapReached
 from assistant.lanes import Lanes
 from assistant.ledger import Ledger
 from assistant.model_names import ModelNames
@@ -204,7 +205,10 @@ class CustomAssistant:
         settings = self.settings
         if not settings.has_model:
             return ()
-        configured = configured_models(settings, self.agents.all().values())
+        agents: Iterable[Agent] = ()
+        with suppress(AgentFileWrong):  # a file that was damaged meanwhile is the turn's to report
+            agents = self.agents.all().values()
+        configured = configured_models(settings, agents)
         today = self.memory_engine.clock.now().date()
         listing = self._server_models.known()
         return switch_offs(configured, settings.model_aliases, settings.models, listing, today)

@@ -13,7 +13,7 @@ from memory_engine.tokens import BundledTokenCounter
 
 # tiktoken names its cached tables by the SHA-1 of the address that they came from.
 #: Media within a request, which are no text: data URIs and audio.
-_MEDIA = re.compile(r'"(?:data:[^",]{0,256},[^"]*|[A-Za-z0-9+/]{4096,}={0,2})"')
+_MEDIA = re.compile(r'(?:"data:[^",]{0,256};base64,|"data"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]*"')
 #: Characters of a request that are counted; the rest is taken to be like them.
 _COUNTED = 1_000_000
 _TABLE = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"

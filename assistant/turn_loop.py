@@ -167,7 +167,8 @@ class TurnLoop:
             raise
         finally:
             state.agents += [state.agent.name] * (len(state.budget.attempts) - len(state.agents))
-        await self._estimate(state, generated.text + serialise(generated.tool_calls))
+        called = serialise(generated.tool_calls) if generated.tool_calls else ""
+        await self._estimate(state, generated.text + called)
         return generated
 
     async def _check_caps(self, state: TurnState, model: str) -> None:

@@ -103,6 +103,7 @@ def test_with_a_cap_a_model_without_a_price_is_refused(serve: Serve, model: Scri
 
 def test_with_a_cap_a_fallback_without_a_price_is_not_asked(serve: Serve, model: ScriptedModel) -> None:
     api = serve(MEMORY_ENGINE_CAP_DAY="1", FALLBACK_MODEL="dear")
+    assert api.service.line() == "memory-engine: The model dear has no price and is refused.\n"
     model.script = [Scripted(status=503, text="away"), *[Scripted(status=404)]]
     answer = ask(api)
     assert (answer.status_code, answer.json()["error"]["message"]) == (503, "away")
@@ -196,7 +197,7 @@ def test_media_in_a_request_are_not_counted_as_text(serve: Serve, model: Scripte
     audio = {"type": "input_audio", "input_audio": {"data": "QUJD" * 20_000, "format": "wav"}}
     asked = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, image, audio]}]
     assert ask(api, messages=asked).status_code == 200
-    long = [{"role": "user", "content": "What is this? " * 1000}]
+    long = [{"role": "user", "content": "data:,What is this? " * 1000}]
     assert refused(ask(api, messages=long)) == (429, "spend_cap_reached")
 
 
