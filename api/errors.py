@@ -55,6 +55,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (assistant_errors.ContextNotFound, 404),
     (assistant_errors.ContextErased, 410),
     (assistant_errors.SpendCapReached, 429),
+    (assistant_errors.PriceUnknown, 400),
     (assistant_errors.ModelOutOfQuota, 429),
     (assistant_errors.ModelUnreachable, 504),
     (assistant_errors.ModelError, 502),

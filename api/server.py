@@ -23,7 +23,7 @@ from api.gate import is_loopback
 from api.logs import set_up_logs
 from api.services import Services
 from assistant import Settings
-from assistant.settings import ignored_settings_file
+from assistant.settings import REFUSE, ignored_settings_file
 from memory_engine.storage.private_files import OWNER_ALONE
 
 #: How long a thread computes before another that waits gets its turn. A write runs a dozen statements and waits for its
@@ -56,6 +56,7 @@ def run_server(settings: Settings, *, host: str, port: int, demo: bool, workers:
         settings.data_dir.mkdir(mode=OWNER_ALONE, parents=True, exist_ok=True)
         write_service_file(settings.data_dir, address, services.run_token)
         _greet(address, services)
+        _warn_of_models(services)
         if (history := services.engine.parts().get("history")) is not None:
             typer.echo(f"memory-engine: {history.detail}", err=True)
         config = uvicorn_config(settings, create_app(services))
@@ -129,6 +130,20 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ServiceError(f"{host}:{port} cannot be used: {exc.strerror}.") from exc
     listener.listen(128)
     return listener
+
+
+def _warn_of_models(services: Services) -> None:
+    """Print one line if a model that is configured is switched off, soon will be, or is refused for want of a price.
+
+    The server's own dates are not there yet; `/ready` has them.
+    """
+    settings = services.settings
+    sentences = [each.sentence for each in services.assistant.switch_offs()]
+    if settings.has_model and settings.has_cap and settings.unpriced == REFUSE:
+        names = dict.fromkeys((settings.default_model, settings.fallback_model))
+        sentences += [f"The model {name} has no price and is refused." for name in names if not settings.price_of(name)]
+    if sentences:
+        typer.echo("memory-engine: " + " ".join(sentences), err=True)
 
 
 def _bracketed(host: str) -> str:

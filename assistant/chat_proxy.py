@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -16,13 +17,17 @@ import structlog
 
 from assistant.chat_request import ChatRequest
 from assistant.context_manager import ContextManager, Prompt
+from assistant.costs import Caps
+from assistant.errors import PriceUnknown, SpendCapReached
 from assistant.ledger import Ledger, ProxiedCall
+from assistant.model_names import ModelNames
 from assistant.model_reply import ModelReply, StreamedReply
-from assistant.model_server import Answered, ModelServer, as_bytes
+from assistant.model_server import Answered, Candidates, ModelServer, as_bytes
 from assistant.packing import Block, with_block
 from assistant.prompt_request import PromptRequest
 from assistant.settings import Settings
 from assistant.storage.contexts import newest_for
+from assistant.token_counter import count_request
 from assistant.units import units_of, whole_turns
 from memory_engine import MemoryEngine, NewMessage, RecallHit, Scope
 from memory_engine.alignment import plain
@@ -65,7 +70,6 @@ class Prepared:
 
     request: ChatRequest
     scope: Scope
-    model: str
     changed: bytes
     #: The request without memory, where it was added; None where nothing was.
     plain: bytes | None = None
@@ -93,24 +97,69 @@ class Memories:
     messages: list[Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProxyParts:
+    """What the proxy works with."""
+
+    engine: MemoryEngine
+    settings: Settings
+    context_manager: ContextManager
+    ledger: Ledger
+    caps: Caps
+    names: ModelNames
+
+
 class ChatProxy:
     """Passes requests on for one memory."""
 
-    def __init__(
-        self, engine: MemoryEngine, context_manager: ContextManager, ledger: Ledger, settings: Settings
-    ) -> None:
-        self._engine = engine
-        self._context_manager = context_manager
-        self._ledger = ledger
-        self._settings = settings
-        self.server = ModelServer(settings)
+    def __init__(self, parts: ProxyParts) -> None:
+        self._engine = parts.engine
+        self._context_manager = parts.context_manager
+        self._ledger = parts.ledger
+        self._settings = parts.settings
+        self._caps = parts.caps
+        self._names = parts.names
+        self.server = ModelServer(parts.settings)
         #: How often each thing went wrong since the start, by code.
         self.failures: Counter[str] = Counter()
         #: When each was logged last (`time.monotonic`).
         self._logged: dict[str, float] = {}
 
-    def prepare(self, request: ChatRequest, scope: Scope) -> Prepared:
-        """Store what is new of a request, and add what is remembered to it.
+    @property
+    def has_caps(self) -> bool:
+        """Whether a call has to be within spend caps."""
+        return self._caps.are_set
+
+    async def candidates(self, request: ChatRequest) -> Candidates:
+        """Return the models that may answer a request, by the names that the server knows."""
+        named = request.body.get("model")
+        model = await self._names.called(named) if isinstance(named, str) else ""
+        fallback = await self._names.called(self._settings.fallback_model)
+        replacement = self._names.replacement(model)
+        return Candidates(model=model, replacement=replacement, fallback=fallback if fallback != model else None)
+
+    def within_caps(self, prepared: Prepared, candidates: Candidates) -> Candidates:
+        """Return the candidates that may be asked.
+
+        Raises:
+            SpendCapReached: the call of the model itself would go over a cap.
+            PriceUnknown: a cap is set, and the model itself has no price.
+            StoreError: what was spent cannot be read.
+        """
+        tokens = count_request(self._context_manager.counter, prepared.changed)
+        self._caps.check(prepared.scope, candidates.model, tokens, 0)
+
+        def allowed(model: str | None) -> str | None:
+            with suppress(SpendCapReached, PriceUnknown):
+                if model is not None:
+                    self._caps.check(prepared.scope, model, tokens, 0)
+                return model
+            return None
+
+        return replace(candidates, replacement=allowed(candidates.replacement), fallback=allowed(candidates.fallback))
+
+    def prepare(self, request: ChatRequest, scope: Scope, model: str) -> Prepared:
+        """Store what is new of a request, and add what is remembered to it; `model` is the name to call.
 
         Raises:
             ConversationNotFound: the thread, or another user's conversation, is not there.
@@ -118,12 +167,12 @@ class ChatProxy:
         found = Memories(notices=set(request.notices))
         if request.is_remembered:
             self._guarded("not_stored", found, lambda: self._remember(request, scope, found))
-        return self._prepared(request, scope, found)
+        return _prepared(request, scope, model, found)
 
-    def without_memory(self, request: ChatRequest, scope: Scope, notice: str) -> Prepared:
+    def without_memory(self, request: ChatRequest, scope: Scope, model: str, notice: str) -> Prepared:
         """The request as it goes on where the memory takes too long."""
         self.failures[notice] += 1
-        return self._prepared(request, scope, Memories(notices={*request.notices, notice}))
+        return _prepared(request, scope, model, Memories(notices={*request.notices, notice}))
 
     def store_answer(self, prepared: Prepared, reply: ModelReply) -> set[str]:
         """Store the answers that a reply gives; one that broke off as incomplete. Returns what went wrong, as codes."""
@@ -179,18 +228,6 @@ class ChatProxy:
         _log.warning(
             "memory failed for a chat completion", code=code, times=self.failures[code], error=type(exc).__name__,
             places=places,
-        )  # fmt: skip
-
-    def _prepared(self, request: ChatRequest, scope: Scope, found: Memories) -> Prepared:
-        model = request.body.get("model")
-        alias = self._settings.model_aliases.get(model, model) if isinstance(model, str) else model
-        body = {**request.body, "model": alias} if alias != model else request.body
-        is_same = body is request.body and not request.is_changed
-        bare = request.raw if is_same else as_bytes(body)
-        with_memory = None if found.messages is None else as_bytes({**body, "messages": found.messages})
-        return Prepared(
-            request=request, scope=scope, model=alias if isinstance(alias, str) else "", changed=with_memory or bare,
-            plain=bare if with_memory else None, remembering=found.remembering, notices=frozenset(found.notices),
         )  # fmt: skip
 
     def _remember(self, request: ChatRequest, scope: Scope, found: Memories) -> None:
@@ -286,13 +323,28 @@ class Heard:
         return self._kept()
 
     def _kept(self) -> set[str]:
-        if not self._read.choices:
-            unread = self._answered.passed.status == _OK and self._prepared.remembering is not None
-            return self._proxy.count("answer_not_read") if unread else set()
+        if self._answered.passed.status != _OK:
+            return set()
         seconds = time.monotonic() - self._started
-        failed = self._proxy.store_answer(self._prepared, self._read)
+        if self._read.choices:
+            failed = self._proxy.store_answer(self._prepared, self._read)
+        else:
+            failed = set() if self._prepared.remembering is None else self._proxy.count("answer_not_read")
+        # What cannot be read was answered all the same, and costs at least its prompt.
         self._proxy.note_call(self._prepared, self._answered.model, self._read, seconds)
         return failed
+
+
+def _prepared(request: ChatRequest, scope: Scope, model: str, found: Memories) -> Prepared:
+    named = request.body.get("model")
+    body = {**request.body, "model": model} if isinstance(named, str) and named != model else request.body
+    is_same = body is request.body and not request.is_changed
+    bare = request.raw if is_same else as_bytes(body)
+    with_memory = None if found.messages is None else as_bytes({**body, "messages": found.messages})
+    return Prepared(
+        request=request, scope=scope, changed=with_memory or bare, plain=bare if with_memory else None,
+        remembering=found.remembering, notices=frozenset(found.notices),
+    )  # fmt: skip
 
 
 def _storable(messages: Sequence[Any], notices: set[str]) -> _Sent:

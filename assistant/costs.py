@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from assistant.errors import SpendCapReached
-from assistant.settings import Settings
+from assistant.errors import PriceUnknown, SpendCapReached
+from assistant.settings import FREE, REFUSE, Settings
 from assistant.storage import model_log
 from memory_engine import MemoryEngine, Scope
 from memory_engine.models import to_micros
 
-#: Tokens that a price is for.
+#: Millionths in a dollar.
 _MILLION = 1_000_000
 
 
@@ -19,15 +19,23 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    #: Those of the prompt that the server had in its cache.
+    cached_tokens: int = 0
+    #: Whether the tokens were counted here, because the server did not report them.
+    is_estimated: bool = False
 
 
 def cost_of(settings: Settings, model: str, usage: Usage) -> int | None:
-    """Millionths of a dollar, or None where the settings name no price for the model."""
-    if model not in settings.prices:
+    """Return millionths of a dollar, or None if the model has no price.
+
+    With a cap, the price of the model that MEMORY_ENGINE_UNPRICED names stands in for a price that is not known.
+    """
+    price = settings.price_of(model)
+    if price is None and settings.has_cap and settings.unpriced not in (REFUSE, FREE):
+        price = settings.price_of(settings.unpriced)
+    if price is None:
         return None
-    given, taken = settings.prices[model]
-    # Dollars a million tokens are millionths of a dollar a token.
-    return round(given * usage.prompt_tokens + taken * usage.completion_tokens)
+    return price.micros(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
 
 
 class Caps:
@@ -37,16 +45,36 @@ class Caps:
         self._engine = engine
         self._settings = settings
 
+    @property
+    def are_set(self) -> bool:
+        """Whether there is anything to check."""
+        return self._settings.has_cap
+
     def check(self, scope: Scope, model: str, prompt_tokens: int, this_turn: int) -> None:
-        """See whether one more call may be made; `this_turn` in millionths of a dollar.
+        """Check that one more call is within the caps. Calls that are under way count when they end.
+
+        Args:
+            scope: whose call.
+            model: the name that the server is asked for.
+            prompt_tokens: tokens of the prompt; what a call costs at least.
+            this_turn: millionths of a dollar that the turn has cost so far.
 
         Raises:
             SpendCapReached: what was spent and this prompt together go over a cap.
+            PriceUnknown: the model has no price, and MEMORY_ENGINE_UNPRICED is `refuse`.
         """
         caps = self._settings
-        if caps.cap_turn is None and caps.cap_day is None and caps.cap_user_day is None:
+        if not caps.has_cap:
             return
-        next_call = cost_of(caps, model, Usage(prompt_tokens=prompt_tokens, completion_tokens=0)) or 0
+        next_call = cost_of(caps, model, Usage(prompt_tokens=prompt_tokens, completion_tokens=0))
+        if next_call is None:
+            if caps.unpriced == FREE:
+                return
+            raise PriceUnknown(
+                f"A spend cap is set, and the model {model[:256]!r} has no price. "
+                "Name a price in MEMORY_ENGINE_PRICES, or set MEMORY_ENGINE_UNPRICED.",
+                param="model",
+            )
         today = datetime.combine(self._engine.clock.now().date(), datetime.min.time(), UTC)
         of_all, of_user = model_log.spent(self._engine, scope, to_micros(today))
         for cap, before, whose in (

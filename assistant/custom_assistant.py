@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,20 +13,23 @@ import structlog
 
 from assistant.agents import DEFAULT_AGENT, Agent, Agents
 from assistant.builtin_tools import add_builtin_tools
-from assistant.chat_proxy import ChatProxy
+from assistant.chat_proxy import ChatProxy, ProxyParts
 from assistant.context_manager import ContextManager, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.copies import Copies
 from assistant.costs import Caps
 from assistant.error_handler import ErrorHandler
-from assistant.errors import BudgetTooSmall, ModelBrokeOff, ModelError, SpendCapReached
+from assistant.errors import AgentFileWrong, BudgetTooSmall, ModelBrokeOff, ModelError, PriceUnknown, SpendCapReached
 from assistant.lanes import Lanes
 from assistant.ledger import Ledger
+from assistant.model_names import ModelNames
 from assistant.offline_responder import OFFLINE_MODEL, offline_reply, quoted_hits
 from assistant.prompt_request import PromptRequest
 from assistant.response_generator import Generated, ResponseGenerator
+from assistant.server_models import ServerModels
 from assistant.settings import Settings, load_settings
 from assistant.storage.prunes import STRATA, last_in_prompts
+from assistant.switch_off import SwitchOff, configured_models, switch_offs
 from assistant.token_counter import open_counter
 from assistant.tool_call_handler import Asked, Confirm, ToolCall, ToolCallHandler, ToolResult
 from assistant.tools import ToolContext, ToolRegistry
@@ -80,16 +84,24 @@ class CustomAssistant:
         self.conversation_manager = ConversationManager(engine)
         self.ledger = Ledger(engine, self.settings, self.counter)
         self._errors = ErrorHandler(turn_timeout=self.settings.turn_timeout)
-        self.response_generator = ResponseGenerator(self.settings, self._errors)
+        self._server_models = ServerModels(self.settings)
+        names = ModelNames(self.settings, engine.clock, self._server_models)
+        self.response_generator = ResponseGenerator(self.settings, self._errors, names)
+        caps = Caps(engine, self.settings)
         self.tool_call_handler = ToolCallHandler(engine, self.tool_registry, confirm)
-        self.chat_proxy = ChatProxy(engine, self.context_manager, self.ledger, self.settings)
+        self.chat_proxy = ChatProxy(
+            ProxyParts(
+                engine=engine, settings=self.settings, context_manager=self.context_manager, ledger=self.ledger,
+                caps=caps, names=names,
+            )
+        )  # fmt: skip
         self._loop = _LoopInThread()
         self._turns = TurnLoop(
             TurnParts(
                 engine=engine, settings=self.settings, agents=self.agents, context_manager=self.context_manager,
                 conversation_manager=self.conversation_manager, response_generator=self.response_generator,
                 tool_registry=self.tool_registry, tool_call_handler=self.tool_call_handler,
-                caps=Caps(engine, self.settings), lanes=self.lanes,
+                caps=caps, lanes=self.lanes,
             )
         )  # fmt: skip
 
@@ -164,6 +176,7 @@ class CustomAssistant:
             AgentNotFound: there is no such agent; nothing was kept.
             BudgetTooSmall: the agent's prompt and the message do not fit the budget; the message is kept.
             SpendCapReached: a call would cost more than is allowed; the message is kept.
+            PriceUnknown: a cap is set, and the model has no price; the message is kept.
             ModelError: no model answered; the message is kept, and what came of a reply that broke off.
         """
         state = await self.lanes.write.run(lambda: self._heard(turn, scope), scope.namespace)
@@ -172,7 +185,7 @@ class CustomAssistant:
                 generated = await self._turns.run(state, emit or nobody, streams=emit is not None)
             else:
                 generated = await self._offline(state, emit or nobody)
-        except (ModelError, BudgetTooSmall, SpendCapReached) as exc:
+        except (ModelError, BudgetTooSmall, SpendCapReached, PriceUnknown) as exc:
             if isinstance(exc, ModelBrokeOff):
                 broken = Generated(text=exc.text, model="", tool_calls=(), usage=None)
                 await self._write(
@@ -183,6 +196,22 @@ class CustomAssistant:
         finally:
             await self._write(state, lambda: self._unless_failing(lambda: self.ledger.note(state)))
         return await self._write(state, lambda: self._replied(state, generated))
+
+    def switch_offs(self) -> Sequence[SwitchOff]:
+        """Return the configured models that are switched off or will be within 30 days, without waiting.
+
+        The server's own dates count once it has listed its models.
+        """
+        settings = self.settings
+        if not settings.has_model:
+            return ()
+        agents: Iterable[Agent] = ()
+        with suppress(AgentFileWrong):  # a file that was damaged meanwhile is the turn's to report
+            agents = self.agents.all().values()
+        configured = configured_models(settings, agents)
+        today = self.memory_engine.clock.now().date()
+        listing = self._server_models.known()
+        return switch_offs(configured, settings.model_aliases, settings.models, listing, today)
 
     def close(self) -> None:
         """Let the threads go; the engine is its owner's to close."""

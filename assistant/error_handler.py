@@ -4,7 +4,7 @@
 |---|---|
 | no connection, no answer in time, 408, 409, 5xx, nonsense | asked again after a growing wait, then the other model |
 | 429 | asked again after the wait that it names, if that is short; then the other model |
-| 429 for want of quota, 404 (the model is gone) | the other model at once |
+| 429 for want of quota, 404 (the model is gone) | the other model at once; of a 404 first the one that replaces it |
 | the prompt is too long | the prompt is made shorter by who called; then the other model |
 | the reply broke off | told; what came is kept |
 | 401, 403, refused, any other 4xx | told at once |
@@ -13,6 +13,7 @@
 import asyncio
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -83,21 +84,37 @@ class ErrorHandler:
         return TurnBudget(seconds=self._turn_timeout, deadline=time.monotonic() + self._turn_timeout)
 
     async def call(
-        self, models: Sequence[str], ask: Callable[[str], Awaitable[tuple[T, Usage | None]]], budget: TurnBudget
+        self,
+        models: Sequence[str],
+        ask: Callable[[str], Awaitable[tuple[T, Usage | None]]],
+        budget: TurnBudget,
+        replacement: Callable[[str], str | None],
     ) -> tuple[T, str]:
         """Ask the models in turn until one answers: the answer, and the model.
+
+        Args:
+            models: the names to ask, in order.
+            ask: asks one of them.
+            budget: the turn's; every attempt is noted in it.
+            replacement: names the model to ask next where the server has no such model, or gives None.
 
         Raises:
             ModelError: none did; it is the last model's error.
         """
         last: ModelError = ModelUnreachable()
+        left, named = deque(dict.fromkeys(models)), set(models)
         try:
             async with asyncio.timeout(max(0.0, budget.left)):
-                for model in dict.fromkeys(models):
+                while left:
+                    model = left.popleft()
                     try:
                         return await self._ask(model, ask, budget), model
                     except _FALLS_BACK as exc:
                         last = exc
+                        other = replacement(model) if isinstance(exc, ModelNotFound) else None
+                    if other is not None and other not in named:
+                        named.add(other)
+                        left.appendleft(other)
         except TimeoutError as exc:
             raise ModelUnreachable(f"No answer came within {budget.seconds:g} seconds.") from exc
         raise last

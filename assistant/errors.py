@@ -17,6 +17,7 @@ AssistantError
     ModelFailed         the server failed
     ModelBrokeOff       the reply broke off in the middle; what came is kept as incomplete
   SpendCapReached       a call would cost more than is allowed; it was not made
+  PriceUnknown          a spend cap is set and the model has no price; the call was not made
   ToolError             a tool gave no result; the model is told why
     ToolNotFound        there is none of that name, or the agent may not use it
     ToolArgumentsWrong  the arguments are no JSON, or not what the tool takes
@@ -145,6 +146,12 @@ class SpendCapReached(AssistantError):
     """A call would cost more than is allowed."""
 
     code = "spend_cap_reached"
+
+
+class PriceUnknown(AssistantError):
+    """A spend cap is set, and the model has no price."""
+
+    code = "price_unknown"
 
 
 class ToolError(AssistantError):

@@ -6,6 +6,7 @@ from typing import Any
 from assistant.costs import Usage, cost_of
 from assistant.settings import Settings
 from assistant.storage import model_log
+from assistant.token_counter import count_request
 from assistant.turn_loop import TurnState
 from memory_engine import MemoryEngine, Scope
 from memory_engine.models import random_id, to_micros
@@ -58,8 +59,9 @@ class Ledger:
         """Keep what a call took that was passed on."""
         used = call.usage
         if used is None:
-            prompt = self._counter.count(call.prompt.decode("utf-8", "replace"))
-            used = Usage(prompt_tokens=prompt, completion_tokens=self._counter.count(call.answer))
+            prompt = count_request(self._counter, call.prompt)
+            answer = self._counter.count(call.answer)
+            used = Usage(prompt_tokens=prompt, completion_tokens=answer, is_estimated=True)
         row = {
             "log_id": random_id("model"),
             "conversation_id": call.conversation_id,
@@ -73,7 +75,7 @@ class Ledger:
             "completion_tokens": used.completion_tokens,
             "cost": cost_of(self._settings, call.model, used),
             "history_tokens": used.prompt_tokens,  # the client sends its history itself
-            "estimated": call.usage is None,
+            "estimated": used.is_estimated,
         }
         model_log.save_calls(self._engine, scope, [row])
 
@@ -97,7 +99,7 @@ class Ledger:
             "completion_tokens": used.completion_tokens,
             "cost": None if attempt.usage is None else cost_of(self._settings, attempt.model, used),
             "history_tokens": 0 if attempt.usage is None else history,
-            "estimated": False,
+            "estimated": used.is_estimated,
         }
 
     def _history(self, state: TurnState) -> int:

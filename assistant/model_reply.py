@@ -15,6 +15,8 @@ from memory_engine.models import NewMessage
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
 #: Choices of one reply that are read, and calls of one choice.
 _MOST = 128
+#: Tokens of one call that the account holds.
+_MOST_TOKENS = 2**31 - 1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -255,7 +257,15 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 def _usage(usage: object) -> Usage | None:
     if not isinstance(usage, Mapping):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None or completion is None:
         return None
-    return Usage(prompt_tokens=prompt, completion_tokens=completion)
+    details = usage.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
+
+
+def _count(value: object) -> int | None:
+    """Return a number of tokens, or None for what is none: it would lower what was spent."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if is_count and isinstance(value, int) else None

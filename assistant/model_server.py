@@ -10,15 +10,16 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from assistant.errors import ModelUnreachable
+from assistant.server_models import DEFAULT_URL
 from assistant.settings import Settings
 
-_DEFAULT_URL = "https://api.openai.com/v1"
 #: Headers of the server that the client is shown.
 _SHOWN = (
     "content-type", "content-encoding", "retry-after", "x-request-id", "openai-processing-ms", "openai-version",
 )  # fmt: skip
+_OK, _NOT_FOUND = 200, 404
 #: Statuses after which the fallback model is asked, as long as nothing of an answer has come.
-_FALLS_BACK = (404, 500, 502, 503, 504)
+_FALLS_BACK = (_NOT_FOUND, 500, 502, 503, 504)
 #: Statuses by which a server refuses a request: it may take it without what was added to it.
 _REFUSED = (400, 413, 422)
 #: Seconds that an unused connection is kept; less than servers keep theirs, so that none is closed as it is taken up.
@@ -67,40 +68,55 @@ class Answered:
     model: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidates:
+    """The models that one request may be answered by."""
+
+    model: str
+    #: Asked where the server has no such model; None if nothing replaces it, or a cap does not let it be asked.
+    replacement: str | None
+    #: Asked where the server has no such model or fails; None if it is the same, or a cap does not let it be asked.
+    fallback: str | None
+
+    def after(self, status: int) -> list[str]:
+        """Return the models to ask after an answer of that status, in order."""
+        others = (self.replacement if status == _NOT_FOUND else None, self.fallback)
+        return list(dict.fromkeys(filter(None, others))) if status in _FALLS_BACK else []
+
+
 class ModelServer:
     """Asks one server, over connections that all requests share."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._url = (settings.openai_base_url or _DEFAULT_URL).rstrip("/")
+        self._url = (settings.openai_base_url or DEFAULT_URL).rstrip("/")
         # A client belongs to the loop that its connections were made in.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
 
-    async def ask(self, changed: bytes, plain: bytes | None, model: str) -> Answered:
-        """Ask for a completion, and the fallback model where the one that was asked is gone or fails.
+    async def ask(self, changed: bytes, plain: bytes | None, candidates: Candidates) -> Answered:
+        """Ask for a completion, and other models where the one that was asked is gone or fails.
 
         Args:
             changed: the request.
             plain: the request without what was added to it, for a server that refuses that; None if nothing was.
-            model: the model that both name.
+            candidates: the model that both name, and those that may be asked after it.
 
         Raises:
             ModelUnreachable: the server does not answer.
         """
+        model = candidates.model
         answered = Answered(passed=await self._post(changed), as_changed=plain is not None, model=model)
         if plain is not None and answered.passed.status in _REFUSED:
             await answered.passed.close()
             answered = Answered(passed=await self._post(plain), as_changed=False, model=model)
-        fallback = self._settings.fallback_model
-        if answered.passed.status not in _FALLS_BACK or model == fallback:
-            return answered
-        body = json.loads(changed if answered.as_changed or plain is None else plain)
-        other = await self._post(as_bytes({**body, "model": fallback})) if isinstance(body, dict) else answered.passed
-        if other.status == 200:
-            await answered.passed.close()
-            return Answered(passed=other, as_changed=answered.as_changed, model=fallback)
-        if other is not answered.passed:
-            await other.close()
+        others = candidates.after(answered.passed.status)
+        body = json.loads(changed if answered.as_changed or plain is None else plain) if others else {}
+        for other in others:
+            passed = await self._post(as_bytes({**body, "model": other}))
+            if passed.status == _OK:
+                await answered.passed.close()
+                return Answered(passed=passed, as_changed=answered.as_changed, model=other)
+            await passed.close()
         return answered
 
     async def models(self) -> Passed:

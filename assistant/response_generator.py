@@ -1,6 +1,10 @@
-"""Chat Completions: asks the primary model, then the fallback, at once or as a stream. The one door to openai."""
+"""Chat Completions: asks the primary model, then the fallback, at once or as a stream. The one door to openai.
+
+Which parameters a model refuses is learned from its errors and remembered for the process.
+"""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ import httpx2
 from assistant.costs import Usage
 from assistant.error_handler import ErrorHandler, TurnBudget
 from assistant.errors import ModelBrokeOff, ModelFailed
+from assistant.model_names import ModelNames
 from assistant.model_reply import ModelReply, StreamedReply, WholeCharacters
 from assistant.settings import Settings
 from memory_engine.lenient_parsing import storable_text
@@ -20,8 +25,15 @@ if TYPE_CHECKING:
 
 #: Told each piece of text as it comes.
 OnText = Callable[[str], Awaitable[None]]
-#: Models that reason take no temperature.
-_REASONING = ("o1", "o3", "o4", "gpt-5")
+#: Called with the name of a model before it is asked; what it raises is raised.
+BeforeCall = Callable[[str], Awaitable[None]]
+#: Parameters that a request can do without, and the codes by which a server refuses one.
+_DISPENSABLE = frozenset({"temperature", "stream_options"})
+_REFUSED = frozenset({"unsupported_parameter", "unsupported_value"})
+
+
+async def _at_once(_model: str) -> None:
+    """Let every call be made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,46 +64,68 @@ class Generated:
 class ResponseGenerator:
     """Asks any Chat Completions server."""
 
-    def __init__(self, settings: Settings, errors: ErrorHandler) -> None:
+    def __init__(self, settings: Settings, errors: ErrorHandler, names: ModelNames) -> None:
         self._settings = settings
         self._errors = errors
+        self._names = names
+        #: Parameters that each model was found to refuse.
+        self._refused: defaultdict[str, set[str]] = defaultdict(set)
         # A client belongs to the loop that its connections were made in.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
-    def models(self, wanted: str | None) -> list[str]:
-        """The models that are asked, in order, by the names that the server knows."""
-        names = (wanted or self._settings.default_model, self._settings.fallback_model)
-        return [self._settings.model_aliases.get(name, name) for name in names]
-
-    async def generate(self, request: ModelRequest, budget: TurnBudget, on_text: OnText | None = None) -> Generated:
+    async def generate(
+        self,
+        request: ModelRequest,
+        budget: TurnBudget,
+        on_text: OnText | None = None,
+        before_call: BeforeCall = _at_once,
+    ) -> Generated:
         """The reply of the model, or of the fallback where it fails.
 
         Args:
             request: what is asked.
             budget: the turn's; every attempt is noted in it.
             on_text: told the text piece by piece; then the reply is streamed.
+            before_call: checks whether a model may be asked.
 
         Raises:
             ModelBrokeOff: a reply ended in the middle after some of it was told.
             ModelError: neither answered.
         """
-        client = self._client()
 
         async def ask(name: str) -> tuple[Generated, Usage | None]:
-            arguments = _arguments(request, name, min(self._settings.model_timeout, max(0.1, budget.left)))
-            if on_text is not None:
-                arguments |= {"stream": True, "stream_options": {"include_usage": True}}
-            # The SDK's own reader of streams cuts lines at what is text, and stops at calls without an index.
-            async with client.chat.completions.with_streaming_response.create(**arguments) as response:
-                is_stream = "text/event-stream" in response.headers.get("content-type", "")
-                if on_text is not None and is_stream:
-                    answered = await _streamed(response, name, on_text)
-                else:
-                    answered = await _whole(response, name)
+            await before_call(name)
+            answered = await self._asked(request, name, budget, on_text)
             return answered, answered.usage
 
-        answered, _ = await self._errors.call(self.models(request.model), ask, budget)
+        wanted = (request.model or self._settings.default_model, self._settings.fallback_model)
+        models = [await self._names.called(name) for name in wanted]
+        answered, _ = await self._errors.call(models, ask, budget, self._names.replacement)
         return answered
+
+    async def _asked(self, request: ModelRequest, model: str, budget: TurnBudget, on_text: OnText | None) -> Generated:
+        """Ask one model, and again without a parameter that it refuses."""
+        from openai import BadRequestError  # takes most of a second
+
+        while True:
+            arguments = _arguments(request, model, min(self._settings.model_timeout, max(0.1, budget.left)))
+            if on_text is not None:
+                arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+            sent = {name: value for name, value in arguments.items() if name not in self._refused[model]}
+            try:
+                return await self._sent(sent, on_text)
+            except BadRequestError as exc:
+                if exc.code not in _REFUSED or exc.param not in _DISPENSABLE & sent.keys():
+                    raise
+                self._refused[model].add(exc.param)
+
+    async def _sent(self, arguments: Mapping[str, Any], on_text: OnText | None) -> Generated:
+        # The SDK's own reader of streams cuts lines at what is text, and stops at calls without an index.
+        async with self._client().chat.completions.with_streaming_response.create(**arguments) as response:
+            is_stream = "text/event-stream" in response.headers.get("content-type", "")
+            if on_text is not None and is_stream:
+                return await _streamed(response, arguments["model"], on_text)
+            return await _whole(response, arguments["model"])
 
     def _client(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI  # takes most of a second
@@ -113,7 +147,7 @@ def _arguments(request: ModelRequest, model: str, timeout: float) -> dict[str, A
     if request.tools:
         as_it_is["tools"] = list(request.tools)
     arguments: dict[str, Any] = {"model": model, "messages": [], "extra_body": as_it_is, "timeout": timeout}
-    if request.temperature is not None and not model.startswith(_REASONING):
+    if request.temperature is not None:
         arguments["temperature"] = request.temperature
     if request.response_format is not None:
         arguments["response_format"] = dict(request.response_format)

@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from assistant.errors import SettingsInvalid
+from assistant.known_models import KnownModel, Price, read_models
 from assistant.lanes import SMALLEST_POOL
 from memory_engine.models import MAX_HITS, MAX_MESSAGES
 from memory_engine.storage.database import POOL_SIZE
@@ -16,6 +18,9 @@ from memory_engine.storage.database import POOL_SIZE
 #: Tokens that anybody may ask for.
 MAX_TOKEN_BUDGET = 1_000_000
 _DATA_DIR, _DEFAULT_DATA_DIR = "MEMORY_ENGINE_DATA_DIR", Path("./memory-data")
+#: What `unpriced` can say besides a model's name.
+REFUSE, FREE = "refuse", "free"
+_Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _ENV_FILE, _MODEL_KEY = "MEMORY_ENGINE_ENV_FILE", "OPENAI_API_KEY"
 
 
@@ -27,9 +32,9 @@ class Settings(BaseSettings):
     openai_api_key: str | None = None
     #: Any Chat Completions server.
     openai_base_url: str | None = None
-    default_model: str = "gpt-5-mini"
-    fallback_model: str = "gpt-5-nano"
-    #: Old model name -> name to call.
+    default_model: str = "gpt-6.1-terra"
+    fallback_model: str = "gpt-6-luna"
+    #: Old model name -> name to call, for names that the server does not list.
     model_aliases: dict[str, str] = Field(default_factory=dict)
 
     data_dir: Path = Field(_DEFAULT_DATA_DIR, validation_alias=_DATA_DIR)
@@ -50,11 +55,16 @@ class Settings(BaseSettings):
     #: Seconds that one call of a model may take, and that a whole turn may.
     model_timeout: float = Field(60.0, gt=0, validation_alias="MEMORY_ENGINE_MODEL_TIMEOUT")
     turn_timeout: float = Field(120.0, gt=0, validation_alias="MEMORY_ENGINE_TURN_TIMEOUT")
-    #: Dollars a million tokens, given and taken, by model.
-    prices: dict[str, tuple[float, float]] = Field(
-        default_factory=lambda: {"gpt-5-mini": (0.25, 2.0), "gpt-5-nano": (0.05, 0.4)},
-        validation_alias="MEMORY_ENGINE_PRICES",
+    #: A file in the form of `assistant/models.toml`, whose entries stand in place of the shipped ones.
+    models_file: Path | None = Field(None, validation_alias="MEMORY_ENGINE_MODELS_FILE")
+    #: Dollars per million tokens by model, in place of the files' prices: input and output, or input, cached input and
+    #: output.
+    prices: dict[str, tuple[_Dollars, _Dollars] | tuple[_Dollars, _Dollars, _Dollars]] = Field(
+        default_factory=dict, validation_alias="MEMORY_ENGINE_PRICES"
     )
+    #: What a cap does with a model without a price: `refuse` it, let it pass as `free`, or count the price of the model
+    #: that stands here.
+    unpriced: str = Field(REFUSE, min_length=1, validation_alias="MEMORY_ENGINE_UNPRICED")
     #: Dollars that a turn, a day of a namespace and a day of a user may cost; no cap unless set.
     cap_turn: float | None = Field(None, ge=0, validation_alias="MEMORY_ENGINE_CAP_TURN")
     cap_day: float | None = Field(None, ge=0, validation_alias="MEMORY_ENGINE_CAP_DAY")
@@ -114,6 +124,38 @@ class Settings(BaseSettings):
         if isinstance(value, str) and not value.strip():  # it would be the current folder
             raise ValueError("it is empty")
         return value
+
+    @field_validator("models_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        read_models(value)  # while an error can still name the setting
+        return value
+
+    @field_validator("unpriced")
+    @classmethod
+    def _priced(cls, value: str, known: ValidationInfo) -> str:
+        models = read_models(known.data.get("models_file"))
+        is_priced = value in known.data.get("prices", {}) or (value in models and models[value].price is not None)
+        if value not in (REFUSE, FREE) and not is_priced:
+            raise ValueError(f"{value!r} is neither refuse nor free nor a model with a price")
+        return value
+
+    @cached_property
+    def models(self) -> Mapping[str, KnownModel]:
+        """Prices, switch-off dates and replacements by model."""
+        return read_models(self.models_file)
+
+    def price_of(self, model: str) -> Price | None:
+        """Return the price of a model, or None if none is known."""
+        if (given := self.prices.get(model)) is not None:
+            cached = given[1] if len(given) == 3 else None
+            return Price(input=given[0], cached_input=cached, output=given[-1])
+        return self.models[model].price if model in self.models else None
+
+    @property
+    def has_cap(self) -> bool:
+        """Whether any spend cap is set."""
+        return any(cap is not None for cap in (self.cap_turn, self.cap_day, self.cap_user_day))
 
     @cached_property
     def has_model(self) -> bool:

@@ -9,8 +9,11 @@ from typing import Any
 from assistant.error_handler import ErrorHandler
 from assistant.errors import ModelContextTooLong, ModelError, ModelRejected
 from assistant.escaping import escape_lines, escape_values
+from assistant.model_names import ModelNames
 from assistant.response_generator import ModelRequest, ResponseGenerator
+from assistant.server_models import ServerModels
 from assistant.settings import Settings
+from memory_engine.clock import SystemClock
 from memory_engine.errors import WriterUnavailable
 from memory_engine.ports import Source, Written
 
@@ -27,7 +30,8 @@ class ModelSummaryWriter:
 
     def __init__(self, settings: Settings, model: str) -> None:
         self._errors = ErrorHandler(turn_timeout=settings.turn_timeout)
-        self._generator = ResponseGenerator(settings, self._errors)
+        names = ModelNames(settings, SystemClock(), ServerModels(settings))
+        self._generator = ResponseGenerator(settings, self._errors, names)
         self._model = model
         self._lock = threading.Lock()
         self._stopped = False

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from memory_engine.ports import TokenCounter
 from memory_engine.tokens import BundledTokenCounter
 
 # tiktoken names its cached tables by the SHA-1 of the address that they came from.
+#: Media within a request, which are no text: data URIs and audio.
+_MEDIA = re.compile(r'(?:"data:[^",]{0,256};base64,|"data"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]*"')
+#: Characters of a request that are counted; the rest is taken to be like them.
+_COUNTED = 1_000_000
 _TABLE = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 
 
@@ -41,6 +46,15 @@ def open_counter(settings: Settings) -> TokenCounter:
 def serialise(messages: Sequence[Mapping[str, Any]]) -> str:
     """The messages as they are counted and stored: compact JSON, not ASCII-escaped."""
     return json.dumps(list(messages), ensure_ascii=False, separators=(",", ":"))
+
+
+def count_request(counter: TokenCounter, raw: bytes) -> int:
+    """Return about how many tokens a request takes that comes as JSON, without its media."""
+    if b"\\u" in raw:  # escapes are longer than what they stand for
+        raw = json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace")
+    text = _MEDIA.sub('""', raw.decode("utf-8", "replace"))
+    counted = counter.count(text[:_COUNTED])
+    return counted if len(text) <= _COUNTED else round(counted * len(text) / _COUNTED)
 
 
 def count_messages(counter: TokenCounter, messages: Sequence[Mapping[str, Any]]) -> int:

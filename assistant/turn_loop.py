@@ -11,12 +11,13 @@ from assistant.context_manager import ContextManager, Gathered, Happened, Prompt
 from assistant.conversation_manager import ConversationManager
 from assistant.costs import Caps, Usage, cost_of
 from assistant.error_handler import TurnBudget
-from assistant.errors import ModelContextTooLong
+from assistant.errors import ModelBrokeOff, ModelContextTooLong
 from assistant.lanes import Lanes
 from assistant.prompt_request import DEFAULT_BUDGET, PromptRequest
 from assistant.provenance import NOTHING, Provenance, provenance_of
 from assistant.response_generator import Generated, ModelRequest, ResponseGenerator
 from assistant.settings import Settings
+from assistant.token_counter import serialise
 from assistant.tool_call_handler import Asked, ToolCall, ToolCallHandler, ToolResult
 from assistant.tools import ToolContext, ToolRegistry
 from assistant.turns import Delta, Emit, ToolCalled, Turn
@@ -91,6 +92,7 @@ class TurnLoop:
         Raises:
             ModelError: no model answered.
             SpendCapReached: one more call would cost more than is allowed.
+            PriceUnknown: a cap is set, and the model has no price.
             BudgetTooSmall: what must be in the prompt does not fit.
         """
         gathered = await self.gathered(state)
@@ -157,9 +159,38 @@ class TurnLoop:
                 await told(Delta(text=text))
 
         try:
-            return await self._parts.response_generator.generate(request, state.budget, on_text)
+            generated = await self._parts.response_generator.generate(
+                request, state.budget, on_text, lambda model: self._check_caps(state, model)
+            )
+        except ModelBrokeOff as exc:
+            await self._estimate(state, exc.text)
+            raise
         finally:
             state.agents += [state.agent.name] * (len(state.budget.attempts) - len(state.agents))
+        called = serialise(generated.tool_calls) if generated.tool_calls else ""
+        await self._estimate(state, generated.text + called)
+        return generated
+
+    async def _check_caps(self, state: TurnState, model: str) -> None:
+        caps = self._parts.caps
+        if caps.are_set:
+            assert state.prompt is not None  # it is what the model is asked with
+            spent, tokens = self._spent(state), state.prompt.tokens
+            await self._compute(state, lambda: caps.check(state.scope, model, tokens, spent))
+
+    def _spent(self, state: TurnState) -> int:
+        """Millionths of a dollar of the turn's calls so far."""
+        used = [(each.model, each.usage) for each in state.budget.attempts if each.usage is not None]
+        return sum(cost_of(self._parts.settings, model, usage) or 0 for model, usage in used)
+
+    async def _estimate(self, state: TurnState, answer: str) -> None:
+        """Count the tokens of the last call, where its server did not report them."""
+        last = state.budget.attempts[-1]
+        if last.usage is None and state.prompt is not None:
+            counter = self._parts.context_manager.counter
+            completion = await self._compute(state, lambda: counter.count(answer))
+            usage = Usage(prompt_tokens=state.prompt.tokens, completion_tokens=completion, is_estimated=True)
+            state.budget.attempts[-1] = replace(last, usage=usage)
 
     def _fits(self, state: TurnState, gathered: Gathered, tools: Sequence[dict[str, Any]]) -> bool:
         """Whether what must be in a prompt fits the budget, now that it is smaller."""
@@ -173,7 +204,7 @@ class TurnLoop:
         return state.turn.model or state.agent.settings.model or self._parts.settings.default_model
 
     def _packed(self, state: TurnState, gathered: Gathered, tools: Sequence[dict[str, Any]]) -> Prompt:
-        """The prompt of the next call, if that may be made."""
+        """The prompt of the next call."""
         request = replace(gathered.request, token_budget=state.token_budget)
         # A prompt of the same parts has its block already, and the model's server has read it.
         before = state.prompt.choice if state.prompt is not None and state.packed_from is gathered else None
@@ -184,10 +215,6 @@ class TurnLoop:
         state.provenance |= provenance_of(
             prompt.manifest["items"], gathered.parts, prompt.choice, state.said, happened=state.happened.messages
         )
-        used = [(each.model, each.usage) for each in state.budget.attempts if each.usage is not None]
-        spent = sum(cost_of(self._parts.settings, model, usage) or 0 for model, usage in used)
-        model = self._parts.response_generator.models(request.model)[0]
-        self._parts.caps.check(state.scope, model, prompt.tokens, spent)
         return prompt
 
     async def _call_tools(self, state: TurnState, generated: Generated, emit: Emit) -> list[ToolResult]:
@@ -273,6 +300,7 @@ def _asking(generated: Generated) -> dict[str, Any]:
 def usage_of(budget: TurnBudget) -> dict[str, int] | None:
     """Tokens of all calls of a turn together, in OpenAI's shape; None where no server said."""
     used: list[Usage] = [attempt.usage for attempt in budget.attempts if attempt.usage is not None]
+    used = [usage for usage in used if not usage.is_estimated]
     if not used:
         return None
     prompt, completion = sum(each.prompt_tokens for each in used), sum(each.completion_tokens for each in used)

@@ -22,7 +22,7 @@ _PAST, _FUTURE = "2020-02-02T02:02:02Z", "2222-02-02T02:02:02Z"
 SAMPLES: dict[str, list[Any]] = {
     "after": [_PAST], "before": [_FUTURE], "as_of": [_FUTURE], "since": [_PAST], "from": [_PAST], "to": [_FUTURE],
     "expires_at": [_FUTURE], "agent": ["pm"], "by": ["day", "conversation", "agent"], "embedder": ["static"],
-    "model": ["gpt-5-mini"],
+    "model": ["gpt-6.1-terra"],
     "policy": [{"rules": [{"stratum": "messages", "keep_newest": 0}]}],
     "rules": [[{"stratum": "messages", "older_than_days": 1}]], "reason": ["a reason"], "written_by": ["me"],
 }  # fmt: skip

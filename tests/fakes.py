@@ -47,6 +47,9 @@ class HashEmbedder:
         return rows / np.where(lengths == 0, 1, lengths)
 
 
+_USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
 @dataclass
 class Scripted:
     """One answer of the scripted model: a text, or a status with an error, or silence."""
@@ -54,6 +57,10 @@ class Scripted:
     text: str = "ok"
     status: int = 200
     code: str | None = None
+    #: The parameter that an error names.
+    param: str | None = None
+    #: The tokens that an answer reports, in OpenAI's shape; 7 and 3 unless given.
+    usage: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     #: Waits until the server is closed instead of answering.
     hangs: bool = False
@@ -79,6 +86,9 @@ class ScriptedModel:
         self.script: list[Scripted] = []
         self.requests: list[dict[str, Any]] = []
         self.embeds = True
+        #: What `GET /models` lists, and how often it was asked; it is 404 while that is None.
+        self.listed: list[dict[str, Any]] | None = None
+        self.lists_asked = 0
         #: How many more embedding requests it answers; None for all.
         self.answers_left: int | None = None
         #: Called before an embedding request is answered, which then waits for `may_answer`.
@@ -118,13 +128,13 @@ class ScriptedModel:
 
     def body(self, answer: Scripted) -> bytes:
         if answer.status != 200:
-            error = {"message": answer.text, "type": "error", "param": None, "code": answer.code}
+            error = {"message": answer.text, "type": "error", "param": answer.param, "code": answer.code}
             return json.dumps({"error": error}).encode()
         message: dict[str, Any] = {"role": "assistant", "content": answer.text}
         if answer.calls:
             message["tool_calls"] = self.tool_calls(answer)
         choice = {"index": 0, "finish_reason": "tool_calls" if answer.calls else "stop", "message": message}
-        usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        usage = answer.usage or _USAGE
         model = self.requests[-1]["model"]
         shape = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
         return json.dumps({**shape, "choices": [choice], "usage": usage}).encode()
@@ -157,7 +167,7 @@ class ScriptedModel:
         }
         chunks = [{**shape, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         end = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if answer.calls else "stop"}
-        usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        usage = answer.usage or _USAGE
         return [*chunks, {**shape, "choices": [end]}, {**shape, "choices": [], "usage": usage}]
 
     def close(self) -> None:
@@ -183,6 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.stream(answer)
         else:
             self.whole(answer)
+
+    def do_GET(self) -> None:
+        self.owner.lists_asked += self.path.endswith("/models")
+        rows = {"object": "list", "data": self.owner.listed or []}
+        self.whole(Scripted(raw=json.dumps(rows).encode(), status=404 if self.owner.listed is None else 200))
 
     def whole(self, answer: Scripted) -> None:
         body = answer.raw if answer.raw is not None else self.owner.body(answer)

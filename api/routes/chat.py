@@ -55,15 +55,19 @@ async def chat_completions(
     scope = Scope(namespace=namespace, user=asked.user)
     proxy = services.assistant.chat_proxy
     lanes = services.lanes
-    prepared = await _in_time(lanes.compute, lambda: proxy.prepare(asked, scope), namespace, _PATIENCE)
+    candidates = await proxy.candidates(asked)
+    model = candidates.model
+    prepared = await _in_time(lanes.compute, lambda: proxy.prepare(asked, scope, model), namespace, _PATIENCE)
     if prepared is None:
-        prepared = proxy.without_memory(asked, scope, "memory_timeout")
+        prepared = proxy.without_memory(asked, scope, model, "memory_timeout")
     if not services.settings.has_model:
         answer = await lanes.write.run(lambda: _offline(services, prepared), namespace)
         answer.headers.update(_about(prepared, prepared.notices))
         return answer
+    if proxy.has_caps:
+        candidates = await lanes.compute.run(lambda: proxy.within_caps(prepared, candidates), namespace)
     started = time.monotonic()
-    answered = await proxy.server.ask(prepared.changed, prepared.plain, prepared.model)
+    answered = await proxy.server.ask(prepared.changed, prepared.plain, candidates)
     heard = Heard(proxy, prepared, answered, started)
     if answered.passed.is_stream:
         headers = {**answered.passed.headers, **_about(prepared, _notices(prepared, answered))}

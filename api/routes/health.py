@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from api.deps import CallerDep, ServicesDep
 from api.lanes import LaneRoute
+from api.services import Services
 from memory_engine import PartStatus
 
 router = APIRouter(route_class=LaneRoute)
@@ -33,10 +34,7 @@ def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
     parts: dict[str, Any] = {name: _part(part) for name, part in found.items()}
     settings = services.settings
     if settings.has_model:
-        parts["model"] = {
-            "status": "ok",
-            "detail": f"{settings.default_model}, then {settings.fallback_model}",
-        }
+        parts["model"] = _model_part(services)
     else:
         detail = "No model is configured: the offline responder quotes what is remembered."
         parts["model"] = {"status": "offline", "detail": detail}
@@ -48,6 +46,18 @@ def ready(services: ServicesDep, caller: CallerDep) -> JSONResponse:
     degraded = [name for name, part in parts.items() if part["status"] == "degraded"]
     status = 200 if all(part.serves for part in found.values()) else 503
     return JSONResponse({"status": "degraded" if degraded else "ok", "parts": parts}, status)
+
+
+def _model_part(services: Services) -> dict[str, Any]:
+    """Report the models, degraded if one of them is switched off; one that soon will be is in the detail."""
+    settings, found = services.settings, services.assistant.switch_offs()
+    sentences = [f"{settings.default_model}, then {settings.fallback_model}.", *(each.sentence for each in found)]
+    is_past = any(each.is_past for each in found)
+    rows = [
+        {"model": each.model, "date": each.day.isoformat(), "is_past": each.is_past, "replacement": each.replacement}
+        for each in found
+    ]
+    return {"status": "degraded" if is_past else "ok", "detail": " ".join(sentences), "switch_offs": rows}
 
 
 def _part(part: PartStatus) -> dict[str, Any]:

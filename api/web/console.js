@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 // Messages on the page by their id. Ids are data: as ids of elements they would answer to $.
 const shown = new Map();
+const OFFLINE = $("banner").textContent;
 const PARTS = ["lexical", "vector", "neighbours", "completed", "session", "speaker"];
 
 function make(tag, options = {}, ...children) {
@@ -170,7 +171,14 @@ function hitCard(hit) {
 async function showStatus() {
   const { status, parts } = await call("GET", "/ready");
   $("status").textContent = `${status} · ` + Object.entries(parts).map(([name, part]) => `${name}: ${part.status}`).join(" · ");
-  $("banner").hidden = parts.model?.status !== "offline";
+  const ending = parts.model?.switch_offs ?? [];
+  $("banner").hidden = parts.model?.status !== "offline" && !ending.length;
+  $("banner").textContent = ending.length ? ending.map(switchOff).join(" ") : OFFLINE;
+}
+
+function switchOff({ model, date, is_past, replacement }) {
+  const when = is_past ? "was switched off" : "is switched off";
+  return `The model ${model} ${when} on ${date}${replacement ? `; ${replacement} replaces it` : ""}.`;
 }
 
 $("say").addEventListener("submit", (event) => { event.preventDefault(); guarded(event.target, say); });

@@ -59,7 +59,7 @@ def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
     settings = {
         "OPENAI_BASE_URL": scripted.url,
         "OPENAI_API_KEY": "x",
-        "MODEL_ALIASES": '{"gpt-4-turbo": "gpt-5-mini"}',
+        "MODEL_ALIASES": '{"gpt-4-turbo": "gpt-6.1-terra"}',
     }
     with RunningService(folder, **settings) as running:
         yield running
@@ -127,7 +127,7 @@ def test_the_unmodified_sdk_with_memory(api: Api, scripted: ScriptedModel, strea
     pieces = [chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices] if stream else []
     assert ("".join(pieces) if stream else answer.choices[0].message.content) == "At nine."
     (sent,) = scripted.requests
-    assert (sent["model"], sent["metadata"]) == ("gpt-5-mini", {"shop": "7"})
+    assert (sent["model"], sent["metadata"]) == ("gpt-6.1-terra", {"shop": "7"})
     assert [message["role"] for message in sent["messages"]] == ["system", "user"]
     assert sent["messages"][0] == system
     assert "The ferry leaves at nine on Sundays." in sent["messages"][1]["content"]
@@ -199,7 +199,7 @@ def test_the_servers_errors_come_through(api: Api, scripted: ScriptedModel) -> N
     scripted.script = [Scripted(status=404), Scripted(text="By the other.")]
     answer = api.post("/v1/chat/completions", {"model": "gone", "messages": [ASK]})
     assert answer.json()["choices"][0]["message"]["content"] == "By the other."
-    assert scripted.requests[-1]["model"] == "gpt-5-nano"
+    assert scripted.requests[-1]["model"] == "gpt-6-luna"
 
 
 def test_a_stream_that_breaks_off_is_kept_as_incomplete(api: Api, scripted: ScriptedModel) -> None:
@@ -270,6 +270,6 @@ def test_without_a_model_it_quotes(shared_service: RunningService) -> None:
     assert json.loads(streamed.split("\n\n")[0].removeprefix("data: "))["object"] == "chat.completion.chunk"
     assert streamed.endswith("data: [DONE]\n\n")
     names = [row["id"] for row in api.get("/v1/models").json()["data"]]
-    assert names == ["gpt-5-mini", "gpt-5-nano"]
-    assert api.get("/v1/models/gpt-5-mini").json()["object"] == "model"
+    assert names == ["gpt-6.1-terra", "gpt-6-luna"]
+    assert api.get("/v1/models/gpt-6.1-terra").json()["object"] == "model"
     assert api.get("/v1/models/none").json()["error"]["code"] == "model_not_found"

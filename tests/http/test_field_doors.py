@@ -126,9 +126,9 @@ def test_a_stream_without_usage_is_counted_here(api: Api, scripted: ScriptedMode
         Scripted(chunks=[f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()]),
         Scripted(text="ok"),
     ]
-    ask(api, {"model": "gpt-5-mini", "messages": [HELLO], "stream": True})
+    ask(api, {"model": "gpt-6.1-terra", "messages": [HELLO], "stream": True})
     assert "stream_options" not in scripted.requests[0]
-    ask(api, {"model": "gpt-5-mini", "messages": [GO_ON]})
+    ask(api, {"model": "gpt-6.1-terra", "messages": [GO_ON]})
     (row,) = api.get("/v1/assistant/cost?by=agent").json()["data"]
     assert (row["agent"], row["calls"], row["estimated"]) == ("proxy", 2, 1)
     assert row["completion_tokens"] > 3

@@ -8,13 +8,16 @@ from tests.fakes import Scripted, ScriptedModel
 from tests.http.conftest import Api
 from tests.running_service import RunningService
 
+#: The default model, then the fallback.
+BOTH = ["gpt-6.1-terra", "gpt-6-luna"]
+
 
 @pytest.fixture(scope="module")
 def with_model(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("model") / "data"
     settings = {
         "OPENAI_BASE_URL": scripted.url, "OPENAI_API_KEY": "x", "MEMORY_ENGINE_MODEL_TIMEOUT": "0.5",
-        "MODEL_ALIASES": '{"gpt-4-turbo": "gpt-5-mini"}',
+        "MODEL_ALIASES": '{"gpt-4-turbo": "gpt-6.1-terra"}',
     }  # fmt: skip
     with RunningService(folder, **settings) as running:
         yield running
@@ -43,7 +46,7 @@ def test_a_reply_with_memory_in_the_prompt(api: Api, scripted: ScriptedModel) ->
     scripted.script = [Scripted(text="In Lyon.")]
     status, reply = say(api)
     assert status == 200
-    assert (reply["text"], reply["agent"], reply["model"]) == ("In Lyon.", "greeter", "gpt-5-mini")
+    assert (reply["text"], reply["agent"], reply["model"]) == ("In Lyon.", "greeter", "gpt-6.1-terra")
     assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     assert reply["tool_calls"] == []
     sent = scripted.requests[0]["messages"]
@@ -60,7 +63,7 @@ def test_a_reply_with_memory_in_the_prompt(api: Api, scripted: ScriptedModel) ->
 
 def test_old_model_names_are_called_by_their_alias(api: Api, scripted: ScriptedModel) -> None:
     assert say(api, model="gpt-4-turbo")[0] == 200
-    assert models(scripted) == ["gpt-5-mini"]
+    assert models(scripted) == ["gpt-6.1-terra"]
 
 
 def test_no_model_is_called_while_remembering(api: Api, scripted: ScriptedModel) -> None:
@@ -72,17 +75,20 @@ def test_no_model_is_called_while_remembering(api: Api, scripted: ScriptedModel)
 @pytest.mark.parametrize(
     ("script", "asked"),
     [
-        ([Scripted(status=500), Scripted(text="fine")], ["gpt-5-mini"] * 2),
-        ([Scripted(status=429, headers={"retry-after": "0"}), Scripted(text="fine")], ["gpt-5-mini"] * 2),
-        ([Scripted(status=429, code="insufficient_quota"), Scripted(text="fine")], ["gpt-5-mini", "gpt-5-nano"]),
-        ([Scripted(status=429, headers={"retry-after": "60"}), Scripted(text="fine")], ["gpt-5-mini", "gpt-5-nano"]),
-        ([Scripted(status=404, code="model_not_found"), Scripted(text="fine")], ["gpt-5-mini", "gpt-5-nano"]),
-        ([Scripted(status=400, code="context_length_exceeded"), Scripted(text="fine")], ["gpt-5-mini", "gpt-5-nano"]),
-        ([Scripted(status=503)] * 3 + [Scripted(text="fine")], ["gpt-5-mini"] * 3 + ["gpt-5-nano"]),
-        ([Scripted(raw=b'{"choices": []}'), Scripted(text="fine")], ["gpt-5-mini"] * 2),
-        ([Scripted(raw=b'{"choices": [{}]}'), Scripted(text="fine")], ["gpt-5-mini"] * 2),
-        ([Scripted(raw=b"no json"), Scripted(text="fine")], ["gpt-5-mini"] * 2),
-        ([Scripted(hangs=True), Scripted(text="fine")], ["gpt-5-mini"] * 2),
+        ([Scripted(status=500), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
+        ([Scripted(status=429, headers={"retry-after": "0"}), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
+        ([Scripted(status=429, code="insufficient_quota"), Scripted(text="fine")], BOTH),
+        ([Scripted(status=429, headers={"retry-after": "60"}), Scripted(text="fine")], BOTH),
+        ([Scripted(status=404, code="model_not_found"), Scripted(text="fine")], BOTH),
+        (
+            [Scripted(status=400, code="context_length_exceeded"), Scripted(text="fine")],
+            ["gpt-6.1-terra", "gpt-6-luna"],
+        ),
+        ([Scripted(status=503)] * 3 + [Scripted(text="fine")], ["gpt-6.1-terra"] * 3 + ["gpt-6-luna"]),
+        ([Scripted(raw=b'{"choices": []}'), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
+        ([Scripted(raw=b'{"choices": [{}]}'), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
+        ([Scripted(raw=b"no json"), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
+        ([Scripted(hangs=True), Scripted(text="fine")], ["gpt-6.1-terra"] * 2),
     ],
 )
 def test_retries_and_the_fallback_and_no_hidden_request(

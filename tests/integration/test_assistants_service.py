@@ -64,11 +64,11 @@ def test_the_application_runs_unchanged_but_for_its_import(model: ScriptedModel,
             cwd=tmp_path, env=clean_environment(**settings), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.stderr == ""
-        assert done.stdout.splitlines() == ["True", "I look into it.", "On |its |way.", "gpt-5-mini gpt-5-nano"]
+        assert done.stdout.splitlines() == ["True", "I look into it.", "On |its |way.", "gpt-6.1-terra gpt-6-luna"]
     first, second = model.requests[:2]
     assert first["messages"][0]["content"].startswith("You are the pm agent")
     assert first["messages"][0]["content"].endswith("Be brief.")
-    assert second["model"] == "gpt-5-nano"
+    assert second["model"] == "gpt-6-luna"
     assert [message["content"] for message in second["messages"] if message["role"] != "system"] == [
         "My parcel is lost.", "I look into it.", "Since Monday."
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_threads_are_stable_and_of_one_conversation(service: ScriptedModel) -> N
     assert get_or_create_thread("d") != thread
     assert add_user_message(thread, "Hi").startswith("msg_")
     assert run_with_assistant(thread, "greeter") == "ok"
-    assert (DEFAULT_MODEL, FALLBACK_MODEL) == ("gpt-5-mini", "gpt-5-nano")
+    assert (DEFAULT_MODEL, FALLBACK_MODEL) == ("gpt-6.1-terra", "gpt-6-luna")
 
 
 def test_what_is_wrong_is_told(service: ScriptedModel) -> None:

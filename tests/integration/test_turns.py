@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,20 @@ from assistant import (
     Turn,
     load_settings,
 )
-from assistant.errors import AgentFileWrong, AgentNotFound, ModelBrokeOff, ModelError, ModelUnreachable, SpendCapReached
+from assistant.errors import (
+    AgentFileWrong,
+    AgentNotFound,
+    ModelBrokeOff,
+    ModelError,
+    ModelUnreachable,
+    PriceUnknown,
+    SpendCapReached,
+)
 from assistant.storage import tool_log
 from assistant.token_counter import count_messages, serialise
 from assistant.turn_loop import MOST_ROUNDS, MOST_SWITCHES
 from memory_engine import DEFAULT_SCOPE, MemoryEngine, Page, Scope
-from tests.fakes import Scripted, ScriptedModel
+from tests.fakes import FixedClock, Scripted, ScriptedModel
 
 ASC = Page(limit=200, ascending=True)
 TOOLS = ["add", "boom", "waits", "long", "changes", "search_memory", "switch_agent", "write_note"]
@@ -232,7 +241,7 @@ def test_a_failing_model_makes_no_tool_run_twice(make: Make, model: ScriptedMode
         Scripted(status=500),
         Scripted(text="By the other model."),
     ]
-    assert assistant.process_message("Count.", "c").model == "gpt-5-nano"
+    assert assistant.process_message("Count.", "c").model == "gpt-6-luna"
     assert ran == [1]
 
 
@@ -543,14 +552,14 @@ def test_a_prompt_that_is_too_long_is_made_shorter(make: Make, model: ScriptedMo
     told = "This model's maximum context length is 2,000 tokens, however you requested 3900."
     model.script = [Scripted(status=400, text=told), Scripted(text="Fine.")]
     reply = assistant.process_message("Tell me about ferries.", "c")
-    assert (reply.text, [request["model"] for request in model.requests]) == ("Fine.", ["gpt-5-mini"] * 2)
+    assert (reply.text, [request["model"] for request in model.requests]) == ("Fine.", ["gpt-6.1-terra"] * 2)
     sizes = [count_messages(assistant.counter, request["messages"]) for request in model.requests]
     assert sizes[0] > 2000
     assert sizes[1] + assistant.counter.count(serialise(model.requests[1]["tools"])) <= 1500
 
 
 def test_spend_caps_stop_before_the_call(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
-    prices = {"gpt-5-mini": (1000.0, 1000.0)}  # a tenth of a cent a token
+    prices = {"gpt-6.1-terra": (1000.0, 1000.0)}  # a tenth of a cent a token
     assistant = make(prices=prices, cap_turn=0.0001)
     with pytest.raises(SpendCapReached, match=r"of a turn.* is kept as msg_"):
         assistant.process_message("Hi", "c")
@@ -570,6 +579,24 @@ def test_spend_caps_stop_before_the_call(make: Make, model: ScriptedModel, engin
     daily.process_message("Hi", "f", scope=Scope(user="ben"))
 
 
+def test_a_cap_refuses_a_model_without_a_price(make: Make, model: ScriptedModel, engine: MemoryEngine) -> None:
+    with pytest.raises(PriceUnknown, match=r"'helper-only' has no price\..* is kept as msg_"):
+        make(cap_day=1.0, default_model="helper-only").process_message("Hi", "c")
+    assert model.requests == []
+    assert history(engine) == [("user", "Hi")]
+
+
+def test_switch_offs_go_by_the_clock(make: Make, model: ScriptedModel, clock: FixedClock) -> None:
+    assistant = make(default_model="gpt-5-mini", fallback_model="gpt-4o")
+    found = list[list[tuple[str, bool]]]()
+    for moment in ("2026-11-10", "2026-11-11", "2026-12-10", "2026-12-11", "2027-01-14"):
+        clock.moment = datetime.fromisoformat(f"{moment}T12:00:00+00:00")
+        found.append([(each.model, each.is_past) for each in assistant.switch_offs()])
+    mini, soon = [("gpt-5-mini", False)], ("gpt-5-mini", True)
+    assert found == [[], mini, mini, [soon], [soon, ("gpt-4o", True)]]
+    assert make(openai_base_url=None, openai_api_key=None, default_model="gpt-5-mini").switch_offs() == ()
+
+
 def test_what_turns_cost_is_told(make: Make, model: ScriptedModel) -> None:
     assistant = make()
     model.script = [Scripted(status=500), Scripted(text="x"), Scripted(text="y")]
@@ -577,7 +604,7 @@ def test_what_turns_cost_is_told(make: Make, model: ScriptedModel) -> None:
     assistant.process_message("Again, and longer than before", "c")
     (row,) = assistant.ledger.costs(DEFAULT_SCOPE, None, None, "conversation")
     assert (row["key"], row["calls"], row["failed"], row["prompt_tokens"]) == ("c", 3, 1, 14)
-    assert row["cost"] == 2 * round(7 * 0.25 + 3 * 2.0)
+    assert row["cost"] == 2 * round(7 * 1.0 + 3 * 5.0)
     first = assistant.counter.count("Hi")
     second = first + assistant.counter.count("x") + assistant.counter.count("Again, and longer than before")
     assert row["history_tokens"] == first + second
