@@ -1,7 +1,8 @@
 """The one validator of texts, names and JSON values that are to be kept."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from memory_engine.errors import EmptyTarget, InvalidInput, InvalidTarget, TextTooLarge
@@ -25,7 +26,16 @@ def check_text(text: str, param: str) -> str:
     if found := _FORBIDDEN.search(text):
         what = "a NUL character" if found.group() == "\x00" else "a lone surrogate"
         raise InvalidInput(f"The text holds {what} at position {found.start()}.", param=param)
-    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+    return check_size(text, param)
+
+
+def check_size(text: str, param: str) -> str:
+    """Return the text if it is not too long.
+
+    Raises:
+        TextTooLarge: it is over MAX_TEXT_BYTES of UTF-8.
+    """
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise TextTooLarge(f"The text is over {MAX_TEXT_BYTES:,} bytes of UTF-8.", param=param)
     return text
 
@@ -93,8 +103,14 @@ def fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_values(value: object, param: str, depth: int = 0) -> None:
+def check_values(value: object, param: str, depth: int = 0, check: Callable[[str, str], object] = check_text) -> None:
     """Check every text inside a JSON value, its keys too.
+
+    Args:
+        value: the JSON value.
+        param: what it is called in an error.
+        depth: levels of nesting around it.
+        check: the check of a text.
 
     Raises:
         InvalidInput: a text cannot be kept, a number is not finite or has over 64 bits, or it is nested over 32 levels.
@@ -102,16 +118,17 @@ def check_values(value: object, param: str, depth: int = 0) -> None:
     if depth > 32:
         raise InvalidInput("It is nested too deeply.", param=param)
     if isinstance(value, str):
-        check_text(value, param)
+        check(value, param)
     elif isinstance(value, float | int):
         _check_number(value, param)
     elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            check_text(str(key), param)
-            check_values(inner, param, depth + 1)
-    elif isinstance(value, Sequence):
+        for inner in chain(map(str, value), value.values()):
+            check_values(inner, param, depth + 1, check)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         for inner in value:
-            check_values(inner, param, depth + 1)
+            check_values(inner, param, depth + 1, check)
+    elif value is not None:
+        raise InvalidInput(f"It holds a {type(value).__name__}, which JSON does not have.", param=param)
 
 
 def _check_number(value: float, param: str) -> None:
