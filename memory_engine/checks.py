@@ -12,6 +12,8 @@ MAX_TEXT_BYTES = 1024 * 1024
 #: Characters of a namespace, a user, a conversation's or message's id, a name.
 MAX_NAME_LENGTH = 256
 
+#: Levels of nesting of a JSON value.
+_DEEPEST = 32
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -115,23 +117,23 @@ def check_values(value: object, param: str, depth: int = 0, check: Callable[[str
     Raises:
         InvalidInput: a text cannot be kept, a number is not finite or has over 64 bits, or it is nested over 32 levels.
     """
-    if depth > 32:
+    if depth > _DEEPEST:
         raise InvalidInput("It is nested too deeply.", param=param)
-    if isinstance(value, str):
-        check(value, param)
-    elif isinstance(value, float | int):
-        _check_number(value, param)
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         for inner in chain(map(str, value), value.values()):
             check_values(inner, param, depth + 1, check)
-    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         for inner in value:
             check_values(inner, param, depth + 1, check)
+    elif isinstance(value, str):
+        check(value, param)
     elif value is not None:
-        raise InvalidInput(f"It holds a {type(value).__name__}, which JSON does not have.", param=param)
+        _check_number(value, param)
 
 
-def _check_number(value: float, param: str) -> None:
+def _check_number(value: object, param: str) -> None:
+    if not isinstance(value, float | int):
+        raise InvalidInput(f"JSON has no value of the type {type(value).__name__}.", param=param)
     if isinstance(value, float) and value - value != 0:
         raise InvalidInput("It holds a number that is not finite.", param=param)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

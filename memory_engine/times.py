@@ -15,8 +15,8 @@ _DIGITS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _ISO_DIGITS = re.compile(r"(19[7-9][0-9]|20[0-9]{2}|2100)((0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])?)?")
 #: From here on a number counts milliseconds, and from the second on microseconds: seconds would be of the year 5138.
 _MILLISECONDS, _MICROSECONDS = 10**11, 10**14
-#: Characters of a wrong value that an error repeats.
-_SHOWN = 40
+#: Characters of a wrong text that an error repeats, and below what a number is repeated: Python does not print all.
+_SHOWN, _HUGE = 40, 10**20
 
 
 def parse_time(value: object, param: str) -> datetime:
@@ -65,12 +65,16 @@ def _moment(value: object, param: str) -> datetime:
 
 
 def _unix(value: float | Decimal) -> datetime:
-    if abs(value) < _MILLISECONDS:
-        return _EPOCH + timedelta(microseconds=round(value * 1_000_000))
-    return _EPOCH + timedelta(microseconds=round(value * 1_000 if abs(value) < _MICROSECONDS else value))
+    size = abs(float(value))
+    unit = 1_000_000 if size < _MILLISECONDS else 1_000 if size < _MICROSECONDS else 1
+    return _EPOCH + timedelta(microseconds=round(value * unit))
 
 
 def _refusal(value: object) -> str:
-    # A number may have more digits than Python prints.
-    shown = repr(value[:_SHOWN]) if isinstance(value, str) else f"a {type(value).__name__}"
+    if isinstance(value, str):
+        shown = repr(value[:_SHOWN])
+    elif isinstance(value, int | float) and -_HUGE < value < _HUGE:
+        shown = repr(value)
+    else:
+        shown = f"the {type(value).__name__} that was given"
     return f"created_at is not a valid time: {shown}. Use ISO 8601 or Unix time, within the years 1970 to 2100."
