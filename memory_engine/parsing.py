@@ -24,7 +24,7 @@ _AROUND = 3
 _OPEN_CALLS = 128
 _FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "created_at", "id", "metadata"})
 #: What the openai SDK and gateways write into every reply; empty values of these say nothing.
-_REPLY_FIELDS = frozenset({*REASONING, "refusal", "annotations", "audio", "function_call"})
+_REPLY_FIELDS = frozenset({*REASONING, "refusal", "annotations", "audio", "function_call", "tool_calls"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def parse_message(raw: Mapping[str, Any], param: str = "message") -> NewMessage:
     created_at, name = given.get("created_at"), given.get("name")
     return replace(
         message,
-        name=None if name == "" else _optional_name(name, f"{param}.name"),
+        name=None if isinstance(name, str) and not name.strip() else _optional_name(name, f"{param}.name"),
         created_at=None if created_at is None else parse_time_said(created_at, f"{param}.created_at"),
         message_id=_optional_name(given.get("id"), f"{param}.id"),
         metadata=_metadata(given, message.metadata, f"{param}.metadata"),
@@ -133,12 +133,14 @@ def parse_message(raw: Mapping[str, Any], param: str = "message") -> NewMessage:
 
 
 def _given(raw: object, param: str) -> dict[str, Any]:
-    """The fields of a message that are not null."""
+    """The fields of a message that say something: not null, and of those that SDKs write into every reply not empty."""
     if not isinstance(raw, Mapping):
         raise InvalidInput("A message must be an object.", param=param)
     if len(raw) > MAX_FIELDS:
         raise InvalidInput(f"A message may have {MAX_FIELDS} fields at most.", param=param)
-    given = {str(name): value for name, value in raw.items() if value is not None}
+    given = {
+        str(name): value for name, value in raw.items() if value or (value is not None and name not in _REPLY_FIELDS)
+    }
     role = given.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise InvalidInput(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
@@ -208,7 +210,7 @@ def _metadata(given: Mapping[str, Any], read: Mapping[str, Any], param: str) -> 
         raise InvalidInput(f"metadata must be an object of {MAX_METADATA:,} entries at most.", param=param)
     check_values(own, param)
     known = _FIELDS | read.keys() | {"function_call"}
-    extra = {name: value for name, value in given.items() if name not in known and (value or name not in _REPLY_FIELDS)}
+    extra = {name: value for name, value in given.items() if name not in known}
     if not extra:
         return {**read, **own}
     if not isinstance(own.get("extra", {}), Mapping):
