@@ -5,6 +5,7 @@ what this reader would leave out.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -103,7 +104,7 @@ def _calls(raw: Mapping[str, Any], notices: set[Notice]) -> tuple[Mapping[str, A
     stored = [storable_object(call, notices) for call in calls]
     return (
         tuple(
-            {**call, "id": _call_id(call.get("id")) or _made_call_id(raw.get("id"), number)}
+            {**_sendable(call), "id": _call_id(call.get("id")) or _made_call_id(raw.get("id"), number)}
             for number, call in enumerate(stored)
             if call is not None
         )
@@ -159,6 +160,17 @@ def _name(value: object) -> str | None:
         return check_name(value, "name") if isinstance(value, str) else None
     except InvalidInput:
         return None
+
+
+def _sendable(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The call as model servers take it: local servers leave out its type and write its arguments as an object."""
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        return call
+    arguments = function.get("arguments")
+    if isinstance(arguments, Mapping | list):
+        function = {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return {**call, "type": call.get("type") or "function", "function": function}
 
 
 def _made_call_id(message_id: object, number: int) -> str:

@@ -282,6 +282,16 @@ def test_answers_without_an_id_answer_the_calls_before_them(api: Api) -> None:
     assert (odd["tool_call_id"], odd["name"]) == (None, "g")
 
 
+def test_a_call_of_a_local_server_is_stored_as_model_servers_take_it(api: Api) -> None:
+    """Ollama writes neither a type nor an id, and the arguments as an object."""
+    post(api, [user("?"), reply("", tool_calls=[{"function": {"name": "clock", "arguments": {"zone": "Zürich"}}}]),
+               {"role": "tool", "name": "clock", "content": "12:00"}])  # fmt: skip
+    (call,) = rows(api)[1]["tool_calls"]
+    assert (call["type"], call["function"]) == ("function", {"name": "clock", "arguments": '{"zone": "Zürich"}'})
+    prompt = api.post("/v1/memory/context", {"conversation_id": "c", "message": "and now?", "agent": None}).json()
+    assert [message.get("tool_call_id") for message in prompt["messages"] if message["role"] == "tool"] == [call["id"]]
+
+
 def test_an_id_makes_every_shape_idempotent(api: Api) -> None:
     messages = [{**message, "id": f"m{n}"} for n, (message, _, _) in enumerate(STORED.values())]
     first, again = post(api, messages), post(api, messages)
