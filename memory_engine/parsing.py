@@ -10,7 +10,15 @@ from typing import Any
 
 from memory_engine.checks import MAX_NAME_LENGTH, check_name, check_size, check_values
 from memory_engine.errors import InvalidInput, TextTooLarge, WrongMessage
-from memory_engine.lenient_parsing import REASONING, ROLES, TEXT_FIELDS, Notice, lenient_message, storable_object
+from memory_engine.lenient_parsing import (
+    REASONING,
+    ROLES,
+    TEXT_FIELDS,
+    Notice,
+    lenient_message,
+    storable_object,
+    storable_text,
+)
 from memory_engine.models import MAX_MESSAGES, NewMessage
 from memory_engine.times import parse_time_said
 
@@ -40,7 +48,8 @@ class Intake:
     def details(self) -> tuple[WrongMessage, ...]:
         """What is wrong, one sentence a message."""
         return tuple(
-            WrongMessage(number, (exc.param or "")[:MAX_NAME_LENGTH], exc.message[:_LONGEST])
+            # A field's name may be anything, and an error must be one that can be sent.
+            WrongMessage(number, storable_text((exc.param or "")[:MAX_NAME_LENGTH]), exc.message[:_LONGEST])
             for number, exc in self.wrong
         )
 
