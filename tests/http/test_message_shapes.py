@@ -151,6 +151,27 @@ def post(api: Api, messages: list[Any], **fields: Any) -> Any:
     return api.post_raw(ROUTE, raw)
 
 
+@pytest.mark.parametrize(
+    ("messages", "stored"),
+    [
+        ([STORED["field case"][0]], [("assistant", "hello")]),
+        ([{"role": "developer", "content": "be brief"}], [("system", "be brief")]),
+        (
+            [{"role": "user", "content": "good"}, {"role": "tool", "tool_call_id": "x", "content": "a\u0000b"}],
+            [("user", "good"), ("tool", "a\ufffdb")],
+        ),
+        ([{"role": "user", "content": "hi", "created_at": 1716200000000}], [("user", "hi")]),
+    ],
+    ids=["import-sdk-dump", "import-developer-role", "import-nul", "time-ms-int"],
+)
+def test_a_case_of_the_field_is_stored(api: Api, messages: list[Any], stored: list[tuple[str, str]]) -> None:
+    assert post(api, messages).status_code == 201
+    found = rows(api)
+    assert [(row["role"], row["text"]) for row in found] == stored
+    if "created_at" in messages[0]:
+        assert found[0]["created_at"] == "2024-05-20T10:13:20.000000Z"
+
+
 @pytest.mark.parametrize("name", STORED)
 def test_a_real_shape_is_stored(api: Api, name: str) -> None:
     message, role, text = STORED[name]
