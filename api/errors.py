@@ -1,6 +1,7 @@
 """From the packages' errors to HTTP: one body, one table of statuses."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -63,7 +64,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 
 def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """The one shape of every error."""
+    """Return the one shape of every error."""
     kind = {401: "authentication_error", 429: "rate_limit_error"}.get(status)
     kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -72,7 +73,10 @@ def error_body(status: int, message: str, *, code: str | None = None, param: str
 def error_of(exc: MemoryEngineError | AssistantError) -> tuple[int, dict[str, Any]]:
     """The status and the body of an error of the packages."""
     status = next((status for kind, status in _STATUSES if isinstance(exc, kind)), 500)
-    return status, error_body(status, exc.message, code=exc.code, param=exc.param)
+    body = error_body(status, exc.message, code=exc.code, param=exc.param)
+    if isinstance(exc, memory_errors.InvalidInput) and exc.details:
+        body["error"]["details"] = [asdict(wrong) for wrong in exc.details]
+    return status, body
 
 
 def respond(status: int, message: str, *, code: str | None = None, param: str | None = None) -> JSONResponse:

@@ -25,12 +25,10 @@ class ConversationManager:
             InvalidInput: the text is empty or cannot be kept.
             ConversationNotFound: the conversation is another user's.
         """
-        kept = self._engine.remember(
-            conversation_id,
-            [{"role": "user", "content": check_text(text, "message")}],
-            scope=scope,
-            agent=agent,
-        )
+        if not text.strip():
+            raise InvalidInput("The message is empty.", param="message")
+        said = NewMessage(role="user", text=check_text(text, "message"))
+        kept = self._engine.remember(conversation_id, [said], scope=scope, agent=agent)
         return self._engine.history.message(kept.message_ids[0], scope=scope)
 
     def newest_user_message(self, conversation_id: str, scope: Scope) -> Message:

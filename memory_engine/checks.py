@@ -1,7 +1,8 @@
 """The one validator of texts, names and JSON values that are to be kept."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from memory_engine.errors import EmptyTarget, InvalidInput, InvalidTarget, TextTooLarge
@@ -11,6 +12,8 @@ MAX_TEXT_BYTES = 1024 * 1024
 #: Characters of a namespace, a user, a conversation's or message's id, a name.
 MAX_NAME_LENGTH = 256
 
+#: Levels of nesting of a JSON value.
+_DEEPEST = 32
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -25,7 +28,16 @@ def check_text(text: str, param: str) -> str:
     if found := _FORBIDDEN.search(text):
         what = "a NUL character" if found.group() == "\x00" else "a lone surrogate"
         raise InvalidInput(f"The text holds {what} at position {found.start()}.", param=param)
-    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+    return check_size(text, param)
+
+
+def check_size(text: str, param: str) -> str:
+    """Return the text if it is not too long.
+
+    Raises:
+        TextTooLarge: it is over MAX_TEXT_BYTES of UTF-8.
+    """
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise TextTooLarge(f"The text is over {MAX_TEXT_BYTES:,} bytes of UTF-8.", param=param)
     return text
 
@@ -93,28 +105,35 @@ def fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_values(value: object, param: str, depth: int = 0) -> None:
+def check_values(value: object, param: str, depth: int = 0, check: Callable[[str, str], object] = check_text) -> None:
     """Check every text inside a JSON value, its keys too.
+
+    Args:
+        value: the JSON value.
+        param: what it is called in an error.
+        depth: levels of nesting around it.
+        check: the check of a text.
 
     Raises:
         InvalidInput: a text cannot be kept, a number is not finite or has over 64 bits, or it is nested over 32 levels.
     """
-    if depth > 32:
+    if depth > _DEEPEST:
         raise InvalidInput("It is nested too deeply.", param=param)
-    if isinstance(value, str):
-        check_text(value, param)
-    elif isinstance(value, float | int):
-        _check_number(value, param)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            check_text(str(key), param)
-            check_values(inner, param, depth + 1)
-    elif isinstance(value, Sequence):
+    if isinstance(value, Mapping):
+        for inner in chain(map(str, value), value.values()):
+            check_values(inner, param, depth + 1, check)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         for inner in value:
-            check_values(inner, param, depth + 1)
+            check_values(inner, param, depth + 1, check)
+    elif isinstance(value, str):
+        check(value, param)
+    elif value is not None:
+        _check_number(value, param)
 
 
-def _check_number(value: float, param: str) -> None:
+def _check_number(value: object, param: str) -> None:
+    if not isinstance(value, float | int):
+        raise InvalidInput(f"JSON has no value of the type {type(value).__name__}.", param=param)
     if isinstance(value, float) and value - value != 0:
         raise InvalidInput("It holds a number that is not finite.", param=param)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from memory_engine.checks import check_values
 from memory_engine.erasure import Eraser
 from memory_engine.errors import MessageNotFound, StoreConflict
 from memory_engine.models import Message, NewMessage, Scope, to_micros
@@ -72,13 +73,15 @@ class Editor:
 
 
 def _edited(kept: Message, changed: Mapping[str, Any]) -> NewMessage:
+    for name, value in changed.items():
+        # A text that is edited is refused where it cannot be stored as it is, not changed.
+        check_values(value, f"message.{name}")
     raw = {
         "role": kept.role,
         "content": changed.get("content", kept.content),
         "name": kept.name,
         "tool_calls": None if kept.tool_calls is None else list(kept.tool_calls),
         "tool_call_id": kept.tool_call_id,
-        "created_at": kept.created_at,
         "metadata": changed.get("metadata", kept.metadata),
     }
-    return replace(parse_message(raw), recallable=kept.recallable)
+    return replace(parse_message(raw), created_at=kept.created_at, recallable=kept.recallable)

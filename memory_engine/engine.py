@@ -13,12 +13,14 @@ from memory_engine.errors import ConversationNotFound, EmptyTarget, InvalidTarge
 from memory_engine.following import Following
 from memory_engine.forgetting import Forgetting
 from memory_engine.history import DEFAULT_SCOPE, History
+from memory_engine.intake import remember_call
 from memory_engine.joining import Options, Parts, join
 from memory_engine.models import (
     NOTHING,
     Fate,
     Message,
     NewMessage,
+    OnInvalid,
     RecallHit,
     RecallQuery,
     Recollection,
@@ -30,7 +32,6 @@ from memory_engine.models import (
     to_micros,
 )
 from memory_engine.namespace_recall import SUPPORTED, NamespaceRecall
-from memory_engine.parsing import parse_messages
 from memory_engine.patterns.knowledge import Notes, Patterns
 from memory_engine.pins import Pins
 from memory_engine.ports import Clock, Progress, SummaryWriter, no_progress
@@ -144,6 +145,7 @@ class MemoryEngine:
         *,
         scope: Scope = DEFAULT_SCOPE,
         agent: str | None = None,
+        on_invalid: OnInvalid = "refuse",
     ) -> Remembered:
         """Keep messages, in the order given. When it returns they are durable and can be recalled.
 
@@ -152,17 +154,19 @@ class MemoryEngine:
             messages: 1 to 1,000 messages in OpenAI's shape, or `NewMessage`s.
             scope: whose memory it is.
             agent: the agent that speaks in them.
+            on_invalid: `skip` keeps the messages that can be kept, and returns the others as `skipped`.
 
         Raises:
-            InvalidInput: a value is wrong, or an id is taken; nothing was written.
+            InvalidInput: a value is wrong, or an id is taken; nothing was written. Its `details` have every wrong
+                message.
             ConversationNotFound: the conversation belongs to another user of the namespace.
             StoreError: the store does not answer; nothing was written.
         """
         check_name(conversation_id, "conversation_id")
         if agent is not None:
             check_name(agent, "agent")
-        new = parse_messages(messages)
-        remembered = self._parts.serving().rememberer.remember(scope, conversation_id, new, agent)
+        rememberer = self._parts.serving().rememberer
+        remembered = remember_call(rememberer, scope, conversation_id, messages, agent=agent, on_invalid=on_invalid)
         self._parts.notify()
         return remembered
 

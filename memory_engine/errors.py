@@ -30,6 +30,7 @@ MemoryEngineError
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 
@@ -48,10 +49,29 @@ class MemoryEngineError(Exception):
         return str(self)
 
 
+@dataclass(frozen=True, slots=True)
+class WrongMessage:
+    """A message of a call that cannot be stored, and why."""
+
+    #: Its place in the call, from 0.
+    index: int
+    #: The field that is wrong.
+    param: str
+    #: One sentence.
+    message: str
+
+
 class InvalidInput(MemoryEngineError):
     """A value that was given cannot be accepted."""
 
     code = "invalid_value"
+
+    def __init__(
+        self, message: str | None = None, *, param: str | None = None, details: Sequence[WrongMessage] = ()
+    ) -> None:
+        super().__init__(message, param=param)
+        #: Every wrong message of a call, in the order given; empty where the call is not one of messages.
+        self.details = tuple(details)
 
 
 class TextTooLarge(InvalidInput):

@@ -1,9 +1,11 @@
 """Reads messages as applications and model servers send them: what can be stored of each is, and the rest is named.
 
-The strict reader is `parsing`: it refuses. This one is for doors that must not, because an answer hangs on them.
+This reader is for doors that must not refuse, because an answer hangs on them. `parsing` reads by it too, and refuses
+what this reader would leave out.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,9 +22,9 @@ ROLES: Mapping[str, Role] = {
     "developer": "system",
 }  # fmt: skip
 #: Where servers put the reasoning of a reply.
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 #: Kinds of content parts that hold text, and the field that it stands in.
-_TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+TEXT_FIELDS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 #: Levels of nesting that are stored.
 _DEEPEST = 30
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -62,7 +64,7 @@ def lenient_message(raw: object, notices: set[Notice]) -> NewMessage | None:
     if _size(text) > MAX_TEXT_BYTES:
         notices.add("text_too_large")
         return None
-    parts = tuple(kept for part in given if (kept := _storable(part, notices)) is not None) or None
+    parts = tuple(kept for part in given if (kept := storable_object(part, notices)) is not None) or None
     calls = _calls(raw, notices) if role == "assistant" else None
     metadata = _metadata(raw, notices) if role == "assistant" else {}
     refusal = raw.get("refusal") if role == "assistant" and not text.strip() else None
@@ -89,7 +91,7 @@ def _parts(content: object) -> list[Mapping[str, Any]]:
 
 
 def _text_of(parts: Sequence[Mapping[str, Any]]) -> str:
-    said = [part.get(_TEXTS.get(part["type"], "")) for part in parts]
+    said = [part.get(TEXT_FIELDS.get(part["type"], "")) for part in parts]
     return "\n".join(storable_text(text) for text in said if isinstance(text, str))
 
 
@@ -99,9 +101,13 @@ def _calls(raw: Mapping[str, Any], notices: set[Notice]) -> tuple[Mapping[str, A
     calls = [call for call in given if isinstance(call, Mapping)] if isinstance(given, Sequence) else []
     if isinstance(raw.get("function_call"), Mapping):
         calls.append({"type": "function", "function": raw["function_call"]})
-    stored = [_storable(call, notices) for call in calls]
+    stored = [storable_object(call, notices) for call in calls]
     return (
-        tuple({**call, "id": _call_id(call.get("id")) or random_id("call")} for call in stored if call is not None)
+        tuple(
+            {**_sendable(call), "id": _call_id(call.get("id")) or _made_call_id(raw.get("id"), number)}
+            for number, call in enumerate(stored)
+            if call is not None
+        )
         or None
     )
 
@@ -109,15 +115,15 @@ def _calls(raw: Mapping[str, Any], notices: set[Notice]) -> tuple[Mapping[str, A
 def _metadata(raw: Mapping[str, Any], notices: set[Notice]) -> dict[str, Any]:
     """What of a reply is no text: its reasoning, and which audio it was."""
     found: dict[str, Any] = {}
-    for name in _REASONING:
-        if raw.get(name) and (kept := _storable({name: raw[name]}, notices)) is not None:
+    for name in REASONING:
+        if raw.get(name) and (kept := storable_object({name: raw[name]}, notices)) is not None:
             found |= kept
     if isinstance(audio := raw.get("audio"), Mapping):
-        found |= _storable({"audio": {name: audio[name] for name in audio if name != "data"}}, notices) or {}
+        found |= storable_object({"audio": {name: audio[name] for name in audio if name != "data"}}, notices) or {}
     return found
 
 
-def _storable(value: Mapping[str, Any], notices: set[Notice]) -> dict[str, Any] | None:
+def storable_object(value: Mapping[str, Any], notices: set[Notice]) -> dict[str, Any] | None:
     """A JSON object as it can be stored, or None where it is nested too deeply."""
     try:
         cleaned: dict[str, Any] = _cleaned(value, notices, 0)
@@ -156,10 +162,32 @@ def _name(value: object) -> str | None:
         return None
 
 
+def _sendable(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The call as model servers take it: local servers leave out its type and write its arguments as an object."""
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        return call
+    arguments = function.get("arguments")
+    if isinstance(arguments, Mapping | list):
+        function = {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return {**call, "type": call.get("type") or "function", "function": function}
+
+
+def _made_call_id(message_id: object, number: int) -> str:
+    """An id for a call without one: the same each time, where the message has an id that makes it idempotent."""
+    if not isinstance(message_id, str):
+        return random_id("call")
+    return "call_" + _digest(f"{message_id}/{number}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[: MAX_NAME_LENGTH // 8]
+
+
 def _call_id(value: object) -> str | None:
     """An id as it can be stored: one that cannot be is replaced, always by the same."""
     if not isinstance(value, str) or not value.strip():
         return None
     if _name(value) is not None:
         return value
-    return "call_" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[: MAX_NAME_LENGTH // 8]
+    return "call_" + _digest(value)

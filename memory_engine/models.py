@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
 from memory_engine.checks import check_name, check_text
-from memory_engine.errors import InvalidInput
+from memory_engine.errors import InvalidInput, WrongMessage
 
 Role = Literal["user", "assistant", "system", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+#: What becomes of a call of remember in which some messages cannot be stored.
+OnInvalid = Literal["refuse", "skip"]
 
 #: Messages in one call of remember.
 MAX_MESSAGES = 1000
@@ -160,9 +163,12 @@ class Remembered:
     """The receipt of a remember call; durable and recallable when it is returned."""
 
     conversation_id: str
-    thread_id: str
-    #: One id for each message given, in the order given.
+    #: None where every message was skipped.
+    thread_id: str | None
+    #: One id for each message that is kept, in the order given.
     message_ids: tuple[str, ...]
+    #: The messages that were not kept, in the order given.
+    skipped: tuple[WrongMessage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

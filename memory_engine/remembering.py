@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from memory_engine.branching import AT_THE_END, HistoryMoved, Where, settle
-from memory_engine.errors import IdConflict, MessageNotFound, StoreConflict
+from memory_engine.errors import IdConflict, MessageNotFound, StoreConflict, WrongMessage
 from memory_engine.lexical.analysis import analyse_message, term_ids
 from memory_engine.models import Message, NewMessage, Remembered, Scope, ScopeKey, from_micros, random_id, to_micros
 from memory_engine.ports import Clock, Embedder, Progress, no_progress
@@ -48,7 +48,7 @@ class Rememberer:
 
         Raises:
             ConversationNotFound: the conversation is another scope's.
-            IdConflict: an id is taken by a message with other content.
+            IdConflict: ids are taken by messages with other content; its details have every one.
             MessageNotFound: the message that they come after is not there; nothing was written.
             HistoryMoved: something was said in the conversation since it was decided where; nothing was written.
             StoreError: the store does not answer; nothing was written.
@@ -209,7 +209,7 @@ def _without_known(db: Transaction, key: ScopeKey, conversation_id: str, entries
     ids = [entry.message_id for entry in entries if entry.message.message_id is not None]
     found = messages.find_by_ids(db, key.namespace_id, ids) if ids else {}
     kept = {name: (owner, kept.conversation_id, _said(kept)) for name, (owner, kept) in found.items()}
-    fresh = []
+    fresh, wrong = [], []
     for number, entry in enumerate(entries):
         said = (key, conversation_id, _said(entry.message))
         before = kept.setdefault(entry.message_id, said)
@@ -217,7 +217,9 @@ def _without_known(db: Transaction, key: ScopeKey, conversation_id: str, entries
             fresh.append(entry)
         elif before != said:
             text = f"The id {entry.message_id!r} is taken by a message with other content."
-            raise IdConflict(text, param=f"messages[{number}].id")
+            wrong.append(WrongMessage(number, f"messages[{number}].id", text))
+    if wrong:
+        raise IdConflict(wrong[0].message, param=wrong[0].param, details=wrong)
     return fresh
 
 

@@ -13,7 +13,7 @@ from assistant import Turn
 from assistant.storage import model_log, tool_log
 from memory_engine import Scope
 from memory_engine.models import from_micros, to_micros
-from memory_engine.parsing import parse_time
+from memory_engine.times import parse_time
 
 router = APIRouter(prefix="/v1/assistant", tags=["assistant"], route_class=LaneRoute)
 

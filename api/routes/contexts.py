@@ -12,7 +12,7 @@ from api.schemas.memory import ContextIn
 from assistant import CustomAssistant, PromptRequest, Turn
 from assistant.context_manager import Prompt
 from memory_engine import Scope
-from memory_engine.parsing import parse_time
+from memory_engine.times import parse_time
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 

@@ -13,7 +13,7 @@ from api.keys import MAX_GENERATIONS, ApiKey, NewKey
 from api.lanes import LaneRoute
 from api.limits import Limits
 from api.schemas.keys import KeyIn, KeyOut, MadeKeyOut, key_out
-from memory_engine.parsing import parse_time
+from memory_engine.times import parse_time
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=LaneRoute)
 

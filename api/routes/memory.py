@@ -35,24 +35,27 @@ from api.schemas.memory import (
 )
 from assistant import budget_fates, within_budget
 from memory_engine import RecallQuery, Scope
-from memory_engine.parsing import parse_time
+from memory_engine.times import parse_time
 
 router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=LaneRoute)
 
 
 @router.post("/messages", status_code=201)
 def remember(body: RememberIn, services: ServicesDep, caller: CallerDep, namespace: NamespaceDep) -> RememberOut:
-    """Keep messages: durable when answered, recallable at once, in the order given."""
+    """Keep messages: durable when answered, recallable at once, in the order given.
+
+    Messages are taken as the openai SDK dumps them. A refused call stores nothing and lists every wrong message in
+    `error.details`; with `"on_invalid": "skip"` the others are stored and the wrong ones are listed in `skipped`.
+    """
     body = caller.limits.fitted(body)
     kept = services.engine.remember(
         body.conversation_id,
-        [message.model_dump(exclude_unset=True) for message in body.messages],
+        body.messages,
         scope=Scope(namespace=namespace, user=body.user),
         agent=body.agent,
+        on_invalid=body.on_invalid,
     )
-    return RememberOut(
-        conversation_id=kept.conversation_id, thread_id=kept.thread_id, message_ids=list(kept.message_ids)
-    )
+    return RememberOut.model_validate(kept, from_attributes=True)
 
 
 @router.post("/recall", response_model_exclude_none=False)

@@ -15,9 +15,9 @@ from api.schemas.retention import KeepIn, PolicyOut, PrunedOut, PruneIn, Restore
 from api.services import Services
 from memory_engine import Scope
 from memory_engine.checks import check_name
-from memory_engine.parsing import parse_time
 from memory_engine.retention import read_policy
 from memory_engine.storage.retention_policies import Written
+from memory_engine.times import parse_time
 
 router = APIRouter(prefix="/v1/memory", tags=["retention"], route_class=LaneRoute)
 

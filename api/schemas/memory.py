@@ -14,17 +14,19 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
     model_validator,
 )
 
 from assistant.settings import MAX_TOKEN_BUDGET
 from memory_engine import Conversation, Message, RecallHit, Summary
-from memory_engine.models import MAX_HITS, MAX_MESSAGES
+from memory_engine.models import MAX_HITS, MAX_MESSAGES, OnInvalid
+from memory_engine.parsing import MAX_FIELDS, MAX_METADATA, MAX_PARTS
 
 Role = Literal["user", "assistant", "system", "tool"]
 #: Whether abandoned branches of conversations are asked too.
 Branches = Literal["active", "all"]
-#: ISO 8601, or Unix seconds.
+#: ISO 8601 or Unix time.
 Time = StrictStr | StrictInt | StrictFloat
 
 
@@ -36,14 +38,14 @@ def _iso(moment: datetime) -> str:
 Moment = Annotated[datetime, PlainSerializer(_iso)]
 
 
-#: Fields of an object that has named ones, entries of `metadata` and of a filter, and parts or calls of a message.
-_FIELDS, _METADATA, _FILTERED, _PARTS = 64, 1_000, 100, 10_000
+#: Entries of a filter.
+_FILTERED = 100
 #: What a database keeps.
 LARGEST = 2**63 - 1
 
-Metadata = Annotated[dict[str, Any], Field(max_length=_METADATA)]
+Metadata = Annotated[dict[str, Any], Field(max_length=MAX_METADATA)]
 #: Content parts, or calls of tools. The first that is wrong ends the reading, and so does the first that is too many.
-Parts = Annotated[list[dict[str, Any]], Field(max_length=_PARTS, fail_fast=True)]
+Parts = Annotated[list[dict[str, Any]], Field(max_length=MAX_PARTS, fail_fast=True)]
 
 
 class Body(BaseModel):
@@ -55,8 +57,8 @@ class Body(BaseModel):
     @classmethod
     def _few_fields(cls, raw: object) -> object:
         # Each unknown field would be an error of its own.
-        if isinstance(raw, Mapping) and len(raw) > _FIELDS:
-            raise ValueError(f"An object may have {_FIELDS} fields at most")
+        if isinstance(raw, Mapping) and len(raw) > MAX_FIELDS:
+            raise ValueError(f"An object may have {MAX_FIELDS} fields at most")
         return raw
 
 
@@ -76,34 +78,59 @@ class ExactBody(Body):
         return raw
 
 
-class MessageIn(Body):
-    """A message in OpenAI's shape."""
+class MessageIn(BaseModel):
+    """A message in OpenAI's shape, or as the openai SDK dumps it. The engine reads it, so that each error is listed."""
 
-    role: StrictStr
-    content: StrictStr | Parts | None = None
-    name: StrictStr | None = None
-    tool_calls: Parts | None = None
-    tool_call_id: StrictStr | None = None
-    created_at: Time | None = None
-    id: StrictStr | None = None
-    metadata: Metadata | None = None
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["user", "assistant", "system", "tool", "developer", "function"]
+    content: str | list[dict[str, Any] | str] | dict[str, Any] | None = None
+    name: str | None = Field(None, description="Who speaks, or which tool answers.")
+    tool_calls: list[dict[str, Any]] | None = Field(None, description="A call without an `id` gets one.")
+    function_call: dict[str, Any] | None = Field(None, description="Stored as a tool call.")
+    tool_call_id: str | None = None
+    refusal: str | None = Field(None, description="The text, where there is no content.")
+    reasoning_content: str | None = Field(None, description="Kept in `metadata`.")
+    audio: dict[str, Any] | None = Field(None, description="Kept in `metadata`, without its `data`.")
+    created_at: str | int | float | None = Field(
+        None,
+        description="ISO 8601 (UTC where it names no zone) or Unix time, from 1970 to 2100. The length of a Unix time "
+        "says what it counts: seconds up to 11 digits, milliseconds up to 14, microseconds above.",
+    )
+    id: str | None = Field(None, description="Makes the call idempotent.")
+    metadata: dict[str, Any] | None = Field(None, description="Unknown fields of the message are added as `extra`.")
 
 
 class RememberIn(Body):
     """Messages to remember."""
 
     conversation_id: StrictStr
-    messages: Annotated[list[MessageIn], Field(max_length=MAX_MESSAGES, fail_fast=True)]
+    messages: Annotated[
+        list[Annotated[Any, WithJsonSchema(MessageIn.model_json_schema())]],
+        Field(max_length=MAX_MESSAGES, fail_fast=True),
+    ]
     user: StrictStr | None = None
     agent: StrictStr | None = None
+    on_invalid: OnInvalid = Field(
+        "refuse", description="`refuse`: a wrong message refuses the call. `skip`: the other messages are stored."
+    )
+
+
+class WrongMessageOut(BaseModel):
+    """A message that was not stored."""
+
+    index: int
+    param: str
+    message: str
 
 
 class RememberOut(BaseModel):
     """Where they went."""
 
     conversation_id: str
-    thread_id: str
-    message_ids: list[str]
+    thread_id: str | None = Field(description="null where every message was skipped.")
+    message_ids: list[str] = Field(description="Of the messages that are stored, in the order given.")
+    skipped: list[WrongMessageOut] = Field([], description="The messages that are not, with `on_invalid: skip`.")
 
 
 class RecallIn(Body):

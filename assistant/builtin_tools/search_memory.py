@@ -8,7 +8,7 @@ from assistant.lanes import Lane
 from assistant.recalled_block import speaker
 from assistant.tools import ToolContext
 from memory_engine import MemoryEngine, RecallQuery
-from memory_engine.parsing import parse_time
+from memory_engine.times import parse_time
 
 #: Messages of the turn itself that may be among the best; they are no news.
 _OF_THIS_TURN = 4

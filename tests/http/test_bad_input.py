@@ -19,7 +19,7 @@ def assert_refused(answer: httpx2.Response, status: int, code: str | None = None
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert set(body["error"]) - {"details"} == {"message", "type", "param", "code"}
     assert body["error"]["message"]
     assert "Traceback" not in answer.text
     assert "\n" not in body["error"]["message"]
@@ -48,7 +48,6 @@ def body(*messages: Any, **fields: Any) -> dict[str, Any]:
         (user([{"type": "text", "text": "  "}, {"text": "no type"}]), "messages[1].content[1]"),
         ({"role": "robot", "content": "x"}, "messages[1].role"),
         ({"role": "", "content": "x"}, "messages[1].role"),
-        (user("nul \x00 inside"), "messages[1].content"),
         (user("x", name="n\x00"), "messages[1].name"),
         (user("x", metadata={"key": "nul \x00"}), "messages[1].metadata"),
         (user("x", metadata={"nul \x00": 1}), "messages[1].metadata"),
@@ -58,7 +57,10 @@ def body(*messages: Any, **fields: Any) -> dict[str, Any]:
         (user("x", created_at="0001-01-01T00:00:00+14:00"), "messages[1].created_at"),
         (user("x", created_at=10**20), "messages[1].created_at"),
         (user("x", created_at=-(10**20)), "messages[1].created_at"),
-        (user("x", created_at=1_750_000_000_000), "messages[1].created_at"),
+        (user("x", created_at="1969-12-31T23:59:59Z"), "messages[1].created_at"),
+        (user("x", created_at="2101-01-01T00:00:00Z"), "messages[1].created_at"),
+        (user("x", created_at=True), "messages[1].created_at"),
+        (user("x", created_at=-1), "messages[1].created_at"),
         (user("x", id=""), "messages[1].id"),
         (user("x", id="i" * 257), "messages[1].id"),
         (user("x", tool_calls=[{"id": "a"}]), "messages[1].tool_calls"),
@@ -76,14 +78,12 @@ def test_a_wrong_message_is_named_and_nothing_is_stored_by_halves(api: Api, mess
 @pytest.mark.parametrize(
     "raw",
     [
-        rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "\ud800"}]}',
         rb'{"conversation_id": "c\udfff", "messages": [{"role": "user", "content": "x"}]}',
         rb'{"conversation_id": "c", "user": "\ud800", "messages": [{"role": "user", "content": "x"}]}',
         rb'{"conversation_id": "c", "agent": "\ud800", "messages": [{"role": "user", "content": "x"}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "name": "\ud800"}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "metadata": {"\ud800": 1}}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "metadata": {"a": ["\ud800"]}}]}',
-        rb'{"conversation_id": "c", "messages": [{"role": "user", "content": [{"type": "text", "text": "\ud800"}]}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "created_at": NaN}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "created_at": Infinity}]}',
         rb'{"conversation_id": "c", "messages": [{"role": "user", "content": "x", "metadata": {"a": NaN}}]}',
@@ -111,7 +111,8 @@ def test_what_is_not_good_json_or_text_is_refused(api: Api, raw: bytes) -> None:
     ("path", "wrong", "param"),
     [
         (MESSAGES, {"conversation_id": "c", "messages": [user("x")], "surprise": 1}, "surprise"),
-        (MESSAGES, {"conversation_id": "c", "messages": [user("x", surprise=1)]}, "messages.0.surprise"),
+        (MESSAGES, {"conversation_id": "c", "messages": [user("x")], "on_invalid": "keep"}, "on_invalid"),
+        (MESSAGES, {"conversation_id": "c", "messages": [user("x")], "on_invalid": None}, "on_invalid"),
         (MESSAGES, {"conversation_id": "c"}, "messages"),
         (MESSAGES, {"conversation_id": "c", "messages": []}, "messages"),
         (MESSAGES, {"conversation_id": "", "messages": [user("x")]}, "conversation_id"),

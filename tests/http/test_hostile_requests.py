@@ -117,7 +117,7 @@ def message(rest: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("path", "raw", "param"),
     [
-        (MESSAGES, listed(b"messages", b'"conversation_id": "c", '), "messages.0"),
+        (MESSAGES, listed(b"messages", b'"conversation_id": "c", '), "messages"),
         (RECALL, listed(b"exclude_conversation_ids", b'"query": "x", '), "exclude_conversation_ids.0"),
         (RECALL, listed(b"roles", b'"query": "x", '), "roles.0"),
         (MESSAGES, message(b'"role": "user", "content": ' + WRONG), None),
@@ -126,7 +126,7 @@ def message(rest: bytes) -> bytes:
         ("/v1/memory/restore", listed(b"message_ids"), "message_ids.0"),
         ("/v1/keys", listed(b"scopes"), "scopes.0"),
         (RECALL, b'{"query": "x", ' + UNKNOWN + b"}", None),
-        (MESSAGES, message(UNKNOWN), "messages.0"),
+        (MESSAGES, message(UNKNOWN), "messages[0]"),
         (RECALL, b'{"query": "x", "metadata": {' + UNKNOWN + b"}}", "metadata"),
         (RECALL, b'{"query": "x", "' + b"a" * 1_000_000 + b'": 1}', "a" * 256),
     ],
