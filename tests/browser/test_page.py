@@ -192,6 +192,16 @@ def test_a_page_of_another_site_shows_no_page_of_ours(page: "playwright.Page", d
     page.faults.clear()
 
 
+@pytest.mark.parametrize(("is_past", "when"), [(True, "was switched off"), (False, "is switched off")])
+def test_a_switch_off_date_is_shown_in_the_banner(page: "playwright.Page", is_past: bool, when: str) -> None:
+    ending = {"model": "<b>old</b>", "date": "2026-12-11", "is_past": is_past, "replacement": "new"}
+    parts = {"model": {"status": "ok", "detail": "", "switch_offs": [ending]}}
+    page.route("**/ready", lambda route: route.fulfill(json={"status": "ok", "parts": parts}))
+    page.reload()
+    shown = f"The model <b>old</b> {when} on 2026-12-11; new replaces it."
+    playwright.expect(page.locator("#banner")).to_have_text(shown)
+
+
 def test_screenshot(page: "playwright.Page", tmp_path: Path) -> None:
     page.set_viewport_size({"width": 1400, "height": 900})
     playwright.expect(page.get_by_test_id("conversation-list")).to_contain_text("launch-week")
