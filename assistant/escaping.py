@@ -27,7 +27,7 @@ _CLOSES = ">＞﹥›〉〉⟩❯❭❱˃ᐳ⧽≯⪢»》⟫≫⋙"
 _ENDS = "\\]］﹞】〕〗⟧⁆❳\u298c\u298e\u2990"
 _BARS = "|｜∣ǀ│┃❘⎮⏐︱￨¦"
 _OPENERS = "".join(re.escape(each) for each in (*_ANGLES, *_SQUARES, *_QUOTES))
-#: What may have to be escaped; the beginning of an escape is, so that ours can be told from somebody's.
+#: What may have to be escaped. The start of an escape in the text is one of these, so that only ours read as escapes.
 _ANY = f"[{_HIDDEN}]|\\\\(?=u{{)|(?P<opener>[{_OPENERS}])|(?P<joiner>[\u200c\u200d])|(?P<selector>[\ufe0e\ufe0f])"
 _TEXT = re.compile(_ANY)
 _SOURCE = re.compile(f"\\A[\\s\\[>＞<]|[：﹕∶꞉ː˸։׃܃܄]|:(?=\\s|\\Z)|{_ANY}")

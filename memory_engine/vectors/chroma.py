@@ -115,7 +115,7 @@ class Chroma:
         """Translate the errors of calls, and bound them at a server; an embedded Chroma takes its time.
 
         Raises:
-            IndexUnavailable: Chroma does not answer, within so many seconds or since lately.
+            IndexUnavailable: Chroma does not answer in time, or its last call failed moments ago.
         """
         with _translated():
             if self._breaker is None:

@@ -11,7 +11,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Give the calls inside the block, all together, so many seconds. A limit around it that ends earlier holds."""
+    """Limit all calls inside the block to this many seconds in total. An outer limit that ends earlier wins."""
     outer, mine = _deadline.get(), time.monotonic() + seconds
     token = _deadline.set(mine if outer is None else min(mine, outer))
     try:
